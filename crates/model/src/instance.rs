@@ -1,0 +1,110 @@
+//! Instances: attested runs of agents.
+
+use aims_types::{Id, Node, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Evidence, InvalidTransition};
+
+/// How strongly the evidence binds the program to the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assurance {
+    /// Started by AIMS inside walls it built; digests taken of what runs there.
+    Confined,
+}
+
+impl Assurance {
+    /// The level as records and policies write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confined => "confined",
+        }
+    }
+}
+
+/// The evidence-backed state of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Posture {
+    /// What was seen when the walls were built.
+    pub evidence: Evidence,
+    /// How strongly it binds.
+    pub assurance: Assurance,
+    /// The host uid the program runs under; never 0.
+    pub host_uid: u32,
+    /// The host name of the node, as the node says it.
+    pub host: String,
+}
+
+/// One attested run of an agent, serving exactly one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Identity.
+    pub id: Id<aims_types::Instance>,
+    /// What it is a run of.
+    pub agent: Id<aims_types::Agent>,
+    /// The one task it serves.
+    pub task: Id<aims_types::Task>,
+    /// The launch that a person asked for.
+    pub run: Id<aims_types::Run>,
+    /// The node that vouches for it.
+    pub node: Id<Node>,
+    /// What was seen.
+    pub posture: Posture,
+    /// RFC 7638 thumbprint of the key that the node holds for it.
+    pub jkt: String,
+    /// Where it stands in its life.
+    pub stage: Stage,
+}
+
+/// The life of an instance: `live → ended`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "stage")]
+pub enum Stage {
+    /// Its first process runs.
+    Live {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its first process is gone, and with it every credential.
+    Ended {
+        /// When it started.
+        since: Timestamp,
+        /// When it ended.
+        at: Timestamp,
+        /// How: `exited 0`, `killed by signal 9`, `node stopped`.
+        how: String,
+    },
+}
+
+impl Stage {
+    /// Ends a live instance.
+    pub fn end(self, at: Timestamp, how: &str) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Live { since } => {
+                let how = how.chars().take(128).collect();
+                Ok(Self::Ended { since, at, how })
+            }
+            Self::Ended { .. } => Err(InvalidTransition { from: "ended", to: "ended" }),
+        }
+    }
+
+    /// Whether it still runs.
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_ends_once() {
+        let (since, at) = (Timestamp::from_unix_secs(1), Timestamp::from_unix_secs(2));
+        let ended = Stage::Live { since }.end(at, "exited 0").unwrap();
+        assert!(!ended.is_live());
+        assert_eq!(ended.end(at, "again"), Err(InvalidTransition { from: "ended", to: "ended" }));
+    }
+}

@@ -1,0 +1,39 @@
+//! What AIMS knows: people, agents, tool servers, tasks, delegations, instances, and the records
+//! of what happened to them.
+//!
+//! # In scope
+//! - entities and their life cycles: each transition takes `self` and an instant, and refuses what
+//!   the table does not allow;
+//! - the expected and the seen evidence, and their comparison;
+//! - the canonical record of the log, and the claims of a grant.
+//!
+//! # Out of scope
+//! - storage (`aims-store`), signatures (`aims-jose`), decisions (`aims-decision`).
+
+pub mod agent;
+pub mod cutoff;
+pub mod evidence;
+pub mod grant;
+pub mod instance;
+pub mod key;
+pub mod lifecycle;
+pub mod person;
+pub mod policy;
+pub mod record;
+pub mod server;
+pub mod task;
+pub mod text;
+
+pub use agent::Agent;
+pub use cutoff::{CutOff, Subject};
+pub use evidence::{Evidence, EvidenceGap, Expected};
+pub use grant::{Grant, GrantError};
+pub use instance::{Assurance, Instance, Posture};
+pub use key::{EnrolledKey, KeyOwner, KeyPurpose};
+pub use lifecycle::InvalidTransition;
+pub use person::{Person, Role};
+pub use policy::PolicyVersion;
+pub use record::{Event, EventKind, Record, RecordError, Source};
+pub use server::{ServerSpec, ToolPin, ToolServer};
+pub use task::{Run, Task};
+pub use text::{Text, TextError};

@@ -1,0 +1,104 @@
+//! Tasks, and the launches that serve them.
+
+use aims_types::{Delegation, Digest, Id, Person, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{InvalidTransition, Text};
+
+/// One piece of work: a purpose, the authority it needs, an initiator, a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Identity.
+    pub id: Id<aims_types::Task>,
+    /// What is to be done, in words.
+    pub purpose: Text,
+    /// The agent that does it.
+    pub agent: Id<aims_types::Agent>,
+    /// The person on whose behalf.
+    pub initiator: Id<Person>,
+    /// The root delegation: where its authority is.
+    pub root: Id<Delegation>,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// Where it stands in its life.
+    pub stage: Stage,
+}
+
+/// The life of a task: `open → ended`. A deadline that passed ends it without a transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "stage")]
+pub enum Stage {
+    /// Instances may be started for it.
+    Open {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Nothing issued for it is valid.
+    Ended {
+        /// When it started.
+        since: Timestamp,
+        /// When it ended.
+        at: Timestamp,
+    },
+}
+
+impl Stage {
+    /// Ends an open task.
+    pub fn end(self, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Open { since } => Ok(Self::Ended { since, at }),
+            Self::Ended { .. } => Err(InvalidTransition { from: "ended", to: "ended" }),
+        }
+    }
+}
+
+impl Task {
+    /// Whether something may still be done for it at `now`.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        matches!(self.stage, Stage::Open { .. }) && now < self.deadline
+    }
+}
+
+/// One launch that a person asked for: a single-use ticket for one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Identity.
+    pub id: Id<aims_types::Run>,
+    /// The task it serves.
+    pub task: Id<aims_types::Task>,
+    /// The agent that is to run.
+    pub agent: Id<aims_types::Agent>,
+    /// Who asked for it.
+    pub requested_by: Id<Person>,
+    /// SHA-256 of the ticket; the ticket itself is kept nowhere.
+    pub ticket: Digest,
+    /// After this the ticket is worthless.
+    pub expires_at: Timestamp,
+    /// When a node took it up.
+    pub redeemed_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_ends_once_and_is_closed_by_its_deadline() {
+        let (since, at) = (Timestamp::from_unix_secs(1), Timestamp::from_unix_secs(2));
+        let ended = Stage::Open { since }.end(at).unwrap();
+        assert!(ended.end(at).is_err());
+        let task = Task {
+            id: Id::from_u128(1),
+            purpose: "work".parse().unwrap(),
+            agent: Id::from_u128(2),
+            initiator: Id::from_u128(3),
+            root: Id::from_u128(4),
+            deadline: Timestamp::from_unix_secs(10),
+            stage: Stage::Open { since },
+        };
+        assert!(task.is_open(Timestamp::from_unix_millis(9_999)));
+        assert!(!task.is_open(Timestamp::from_unix_secs(10)));
+    }
+}

@@ -1,0 +1,236 @@
+//! The traits and the values that only storage has.
+
+use aims_model::{
+    Agent, CutOff, EnrolledKey, Event, Instance, KeyPurpose, Person, PolicyVersion, Run, Source,
+    Task, ToolServer,
+};
+use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
+use async_trait::async_trait;
+
+use crate::Error;
+
+/// The trust domain that a store belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub trust_domain: TrustDomain,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A signed grant as it was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredGrant {
+    /// Identity of the hop.
+    pub id: Id<types::Delegation>,
+    /// SHA-256 of the JWS; how a token's chain names it.
+    pub digest: Digest,
+    /// The task it serves.
+    pub task: Id<types::Task>,
+    /// The compact JWS.
+    pub jws: String,
+}
+
+/// What a single-use value was used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayKind {
+    /// `jti` of a client assertion or authorization grant (RFC 7523 §3).
+    Assertion,
+    /// `jti` of a DPoP proof (RFC 9449 §11.1).
+    DpopProof,
+    /// `jti` of a consent.
+    Consent,
+}
+
+/// The newest checkpoint of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHead {
+    /// Number of entries.
+    pub size: u64,
+    /// Merkle root (RFC 6962) over them.
+    pub root: Digest,
+    /// The signed checkpoint note.
+    pub checkpoint: String,
+}
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Index in the tree, from 0.
+    pub index: u64,
+    /// Who wrote the record.
+    pub source: Source,
+    /// Its number within its source.
+    pub seq: u64,
+    /// The task it belongs to.
+    pub task: Option<Id<types::Task>>,
+    /// The record's canonical bytes: the leaf.
+    pub record: Vec<u8>,
+}
+
+/// How far the log has taken in one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceHead {
+    /// Whose records.
+    pub source: Source,
+    /// The last number that is in the log.
+    pub seq: u64,
+    /// Digest of that record.
+    pub digest: Digest,
+}
+
+/// What a decision used, kept apart from the log so that it can be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Material {
+    /// The task that it belongs to; the key of erasure.
+    pub task: Id<types::Task>,
+    /// The salted commitment that the record carries: SHA-256 of salt and bytes.
+    pub commitment: Digest,
+    /// The salt.
+    pub salt: [u8; 16],
+    /// The canonical bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Durable state.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// A consistent view of the newest committed state.
+    async fn read(&self) -> Result<Box<dyn Reader>, Error>;
+    /// A transaction. Dropping it undoes everything.
+    async fn begin(&self) -> Result<Box<dyn Txn>, Error>;
+}
+
+/// Look-ups. Each returns what is committed, or, in a [`Txn`], also what it changed itself.
+#[async_trait]
+pub trait Reader: Send {
+    /// The trust domain; `None` before initialisation.
+    async fn domain(&mut self) -> Result<Option<Domain>, Error>;
+    /// The newest revision.
+    async fn revision(&mut self) -> Result<Revision, Error>;
+    /// A person by id.
+    async fn person(&mut self, id: Id<types::Person>) -> Result<Option<Person>, Error>;
+    /// A person by name.
+    async fn person_by_name(&mut self, name: &Name) -> Result<Option<Person>, Error>;
+    /// Everybody, oldest first.
+    async fn people(&mut self) -> Result<Vec<Person>, Error>;
+    /// A key by its thumbprint.
+    async fn key(&mut self, kid: &str) -> Result<Option<EnrolledKey>, Error>;
+    /// All keys of a purpose, retired ones too, oldest first.
+    async fn keys(&mut self, purpose: KeyPurpose) -> Result<Vec<EnrolledKey>, Error>;
+    /// An agent by id.
+    async fn agent(&mut self, id: Id<types::Agent>) -> Result<Option<Agent>, Error>;
+    /// An agent by name, retired ones too.
+    async fn agent_by_name(&mut self, name: &Name) -> Result<Option<Agent>, Error>;
+    /// All agents, oldest first.
+    async fn agents(&mut self) -> Result<Vec<Agent>, Error>;
+    /// A tool server by name.
+    async fn server_by_name(&mut self, name: &Name) -> Result<Option<ToolServer>, Error>;
+    /// All tool servers, oldest first.
+    async fn servers(&mut self) -> Result<Vec<ToolServer>, Error>;
+    /// The policy version in force.
+    async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error>;
+    /// A policy version by id.
+    async fn policy(&mut self, id: Id<types::Policy>) -> Result<Option<PolicyVersion>, Error>;
+    /// A task by id.
+    async fn task(&mut self, id: Id<types::Task>) -> Result<Option<Task>, Error>;
+    /// The newest tasks, newest first, at most `limit`.
+    async fn tasks(&mut self, limit: u32) -> Result<Vec<Task>, Error>;
+    /// A grant by the digest of its JWS.
+    async fn grant(&mut self, digest: &Digest) -> Result<Option<StoredGrant>, Error>;
+    /// A grant by the id of its hop.
+    async fn grant_by_id(
+        &mut self,
+        id: Id<types::Delegation>,
+    ) -> Result<Option<StoredGrant>, Error>;
+    /// A launch by id.
+    async fn run(&mut self, id: Id<types::Run>) -> Result<Option<Run>, Error>;
+    /// A launch by the digest of its ticket.
+    async fn run_by_ticket(&mut self, ticket: &Digest) -> Result<Option<Run>, Error>;
+    /// An instance by id.
+    async fn instance(&mut self, id: Id<types::Instance>) -> Result<Option<Instance>, Error>;
+    /// The instances of a task, oldest first.
+    async fn instances_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<Instance>, Error>;
+    /// The instances that have not ended, oldest first.
+    async fn instances_live(&mut self) -> Result<Vec<Instance>, Error>;
+    /// All cut-offs.
+    async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error>;
+    /// Records of the server's own outbox after number `after`, in order, at most `limit`.
+    async fn outbox_after(&mut self, after: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, Error>;
+    /// The newest checkpoint; `None` while the log is empty.
+    async fn log_head(&mut self) -> Result<Option<LogHead>, Error>;
+    /// How far each source is in the log.
+    async fn log_sources(&mut self) -> Result<Vec<SourceHead>, Error>;
+    /// Entries from index `from`, in order, at most `limit`.
+    async fn log_entries(&mut self, from: u64, limit: u32) -> Result<Vec<LogEntry>, Error>;
+    /// The entries of a task, in order.
+    async fn log_entries_of_task(&mut self, task: Id<types::Task>)
+    -> Result<Vec<LogEntry>, Error>;
+    /// What a decision used, by its commitment; `None` if it never was or is erased.
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error>;
+}
+
+/// Changes. `insert` fails with [`Error::Duplicate`]; `update` replaces the row with the same id
+/// and fails with [`Error::Raced`] if there is none.
+#[async_trait]
+pub trait Txn: Reader {
+    /// Takes the next revision, locking it until the transaction ends. Further calls return the
+    /// same number.
+    async fn revision_next(&mut self) -> Result<Revision, Error>;
+    /// Creates the trust domain; once.
+    async fn domain_insert(&mut self, domain: &Domain) -> Result<(), Error>;
+    /// Enrols a person.
+    async fn person_insert(&mut self, person: &Person) -> Result<(), Error>;
+    /// Changes a person.
+    async fn person_update(&mut self, person: &Person) -> Result<(), Error>;
+    /// Enrols a key.
+    async fn key_insert(&mut self, key: &EnrolledKey) -> Result<(), Error>;
+    /// Changes a key, that is, retires it.
+    async fn key_update(&mut self, key: &EnrolledKey) -> Result<(), Error>;
+    /// Registers an agent.
+    async fn agent_insert(&mut self, agent: &Agent) -> Result<(), Error>;
+    /// Changes an agent.
+    async fn agent_update(&mut self, agent: &Agent) -> Result<(), Error>;
+    /// Registers a tool server.
+    async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error>;
+    /// Brings a policy version into force.
+    async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error>;
+    /// Starts a task.
+    async fn task_insert(&mut self, task: &Task) -> Result<(), Error>;
+    /// Changes a task.
+    async fn task_update(&mut self, task: &Task) -> Result<(), Error>;
+    /// Stores a signed grant.
+    async fn grant_insert(&mut self, grant: &StoredGrant) -> Result<(), Error>;
+    /// Stores a launch.
+    async fn run_insert(&mut self, run: &Run) -> Result<(), Error>;
+    /// Changes a launch.
+    async fn run_update(&mut self, run: &Run) -> Result<(), Error>;
+    /// Stores an instance.
+    async fn instance_insert(&mut self, instance: &Instance) -> Result<(), Error>;
+    /// Changes an instance.
+    async fn instance_update(&mut self, instance: &Instance) -> Result<(), Error>;
+    /// Adds a cut-off. Cut-offs are never changed or removed.
+    async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error>;
+    /// Remembers a single-use value until `expires_at`; `false` if it was used before.
+    /// Forgets what expired before `now`.
+    async fn replay_insert(
+        &mut self,
+        kind: ReplayKind,
+        value: &Digest,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<bool, Error>;
+    /// Moves the log from `expected` to `head` with `entries`, which continue it; compare-and-swap:
+    /// fails with [`Error::Raced`] if the newest checkpoint is not `expected`.
+    async fn log_append(
+        &mut self,
+        expected: Option<&LogHead>,
+        entries: &[LogEntry],
+        head: &LogHead,
+    ) -> Result<(), Error>;
+    /// Keeps what a decision used. Keeping the same commitment again changes nothing.
+    async fn material_insert(&mut self, material: &Material) -> Result<(), Error>;
+    /// Makes everything durable at once, with the records of what happened: each event becomes the
+    /// next record of the server's own sequence, in the order given.
+    async fn commit(self: Box<Self>, events: Vec<Event>) -> Result<(), Error>;
+}
