@@ -29,10 +29,14 @@ impl Authority {
                 })
             };
             if arguments().next().is_none() {
-                return Err(Problem::SumWithoutArgument { argument: name.to_string() });
+                return Err(Problem::SumWithoutArgument {
+                    argument: name.to_string(),
+                });
             }
             if arguments().any(|a| matches!(a, Argument::Bounded(b) if b.optional())) {
-                return Err(Problem::SumOfOptional { argument: name.to_string() });
+                return Err(Problem::SumOfOptional {
+                    argument: name.to_string(),
+                });
             }
         }
         Ok(Self { details, limits })

@@ -50,10 +50,16 @@ pub fn allows<'a>(
 ) -> Result<Allowed<'a>, Refusal> {
     if let Some(end) = authority.limits().not_after().filter(|end| now > *end) {
         let refusal = Refusal::new(Rule::AuthorityExpired);
-        return Err(refusal.saw(&now.to_string()).allows(format_args!("calls until {end}")));
+        return Err(refusal
+            .saw(&now.to_string())
+            .allows(format_args!("calls until {end}")));
     }
     match call {
-        Call::Tool { server, tool, arguments } => allows_tool(authority, server, tool, arguments),
+        Call::Tool {
+            server,
+            tool,
+            arguments,
+        } => allows_tool(authority, server, tool, arguments),
         Call::Egress { host, port } => allows_egress(authority, host, *port),
     }
 }
@@ -75,17 +81,27 @@ fn allows_tool<'a>(
     let summed = |name: &str| authority.limits().sums_over(name);
     let mut closest: Option<(usize, Refusal)> = None;
     for detail in authority.details() {
-        let Detail::Tools(tools) = detail else { continue };
+        let Detail::Tools(tools) = detail else {
+            continue;
+        };
         if !tools.names(server, tool) {
             continue;
         }
         let objections = tools.objections(arguments, summed);
-        let Some(first) = objections.first else { return Ok(Allowed { detail }) };
-        if closest.as_ref().is_none_or(|(fewest, _)| objections.count < *fewest) {
+        let Some(first) = objections.first else {
+            return Ok(Allowed { detail });
+        };
+        if closest
+            .as_ref()
+            .is_none_or(|(fewest, _)| objections.count < *fewest)
+        {
             closest = Some((objections.count, first));
         }
     }
-    Err(closest.map_or_else(|| tool_not_named(authority, server, tool), |(_, refusal)| refusal))
+    Err(closest.map_or_else(
+        || tool_not_named(authority, server, tool),
+        |(_, refusal)| refusal,
+    ))
 }
 
 fn allows_egress<'a>(
@@ -97,14 +113,22 @@ fn allows_egress<'a>(
         Detail::Egress(egress) => egress.names(host, port),
         Detail::Tools(_) => false,
     };
-    authority.details().iter().find(named).map(|detail| Allowed { detail }).ok_or_else(|| {
-        let hosts = authority.details().iter().filter_map(|detail| match detail {
-            Detail::Egress(egress) => Some(format!("{}:{}", egress.host(), egress.port())),
-            Detail::Tools(_) => None,
-        });
-        let refusal = Refusal::new(Rule::HostNotAllowed).saw(&format!("{host}:{port}"));
-        refusal.allows(Listed::new("hosts", hosts))
-    })
+    authority
+        .details()
+        .iter()
+        .find(named)
+        .map(|detail| Allowed { detail })
+        .ok_or_else(|| {
+            let hosts = authority
+                .details()
+                .iter()
+                .filter_map(|detail| match detail {
+                    Detail::Egress(egress) => Some(format!("{}:{}", egress.host(), egress.port())),
+                    Detail::Tools(_) => None,
+                });
+            let refusal = Refusal::new(Rule::HostNotAllowed).saw(&format!("{host}:{port}"));
+            refusal.allows(Listed::new("hosts", hosts))
+        })
 }
 
 fn tool_not_named(authority: &Authority, server: &Name, tool: &str) -> Refusal {

@@ -76,8 +76,13 @@ impl Bounds {
             _ => None,
         });
         match twice {
-            Some(kind) => Err(Problem::Duplicate { entry: kind.to_owned() }),
-            None => Ok(Self { optional, constraints }),
+            Some(kind) => Err(Problem::Duplicate {
+                entry: kind.to_owned(),
+            }),
+            None => Ok(Self {
+                optional,
+                constraints,
+            }),
         }
     }
 
@@ -94,8 +99,15 @@ impl Bounds {
 
 impl Constraint {
     /// The names of the kinds, as members of the wire form.
-    pub(crate) const KINDS: [&'static str; 7] =
-        ["equals", "glob", "max_length", "one_of", "path_prefix", "range", "subset_of"];
+    pub(crate) const KINDS: [&'static str; 7] = [
+        "equals",
+        "glob",
+        "max_length",
+        "one_of",
+        "path_prefix",
+        "range",
+        "subset_of",
+    ];
 
     /// The name of the constraint's kind: the member of the wire form.
     pub const fn kind(&self) -> &'static str {
@@ -121,12 +133,15 @@ impl Constraint {
             (Self::Glob(glob), Value::String(text)) => (glob.holds(text), Rule::ArgumentNoMatch),
             (Self::Range(range), Value::Number(number)) => {
                 // A number too long for an exact decimal is in no range.
-                let held = number.as_decimal().is_some_and(|number| range.holds(&number));
+                let held = number
+                    .as_decimal()
+                    .is_some_and(|number| range.holds(&number));
                 (held, Rule::ArgumentOutOfRange)
             }
-            (Self::SubsetOf(set), Value::Array(items)) => {
-                (items.iter().all(|item| set.holds(item)), Rule::ArgumentNotSubset)
-            }
+            (Self::SubsetOf(set), Value::Array(items)) => (
+                items.iter().all(|item| set.holds(item)),
+                Rule::ArgumentNotSubset,
+            ),
             (Self::MaxLength(max), Value::String(text)) => {
                 (at_most(text.chars(), *max), Rule::ArgumentTooLong)
             }
@@ -148,7 +163,9 @@ impl fmt::Display for Constraint {
             Self::Glob(glob) => write!(f, "a text that matches `{glob}`"),
             Self::Range(range) => write!(f, "{range}"),
             Self::SubsetOf(set) => write!(f, "a list with no other items than {set}"),
-            Self::MaxLength(max) => write!(f, "a text or list of at most {max} characters or items"),
+            Self::MaxLength(max) => {
+                write!(f, "a text or list of at most {max} characters or items")
+            }
         }
     }
 }

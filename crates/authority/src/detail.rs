@@ -77,7 +77,11 @@ impl Tools {
     ) -> Result<Self, Problem> {
         counted(actions.len(), 1, ACTIONS_MAX)?;
         counted(arguments.len(), 0, ARGUMENTS_MAX)?;
-        Ok(Self { server, actions, arguments })
+        Ok(Self {
+            server,
+            actions,
+            arguments,
+        })
     }
 
     /// The server.
@@ -102,25 +106,29 @@ impl Tools {
 
     /// What the detail has against these arguments. An argument for which `summed` holds may not
     /// be left out, as the tool's own default would then go uncounted.
-    pub(crate) fn objections(
-        &self,
-        given: &Object,
-        summed: impl Fn(&str) -> bool,
-    ) -> Objections {
-        let mut objections = Objections { count: 0, first: None };
+    pub(crate) fn objections(&self, given: &Object, summed: impl Fn(&str) -> bool) -> Objections {
+        let mut objections = Objections {
+            count: 0,
+            first: None,
+        };
         for (name, argument) in &self.arguments {
             let name = name.as_str();
             match given.get(name) {
                 Some(value) => {
                     if let Some((rule, constraint)) = argument.broken_by(value) {
                         objections.add(|| {
-                            Refusal::new(rule).of_argument(name).saw_value(value).allows(constraint)
+                            Refusal::new(rule)
+                                .of_argument(name)
+                                .saw_value(value)
+                                .allows(constraint)
                         });
                     }
                 }
                 None if argument.may_be_absent() && !summed(name) => {}
                 None => objections.add(|| {
-                    Refusal::new(Rule::ArgumentMissing).of_argument(name).allows(argument)
+                    Refusal::new(Rule::ArgumentMissing)
+                        .of_argument(name)
+                        .allows(argument)
                 }),
             }
         }
@@ -202,7 +210,10 @@ impl FromStr for ToolName {
             return Ok(Self(text.to_owned()));
         }
         let expected = "a tool's name: 1 to 128 characters of A-Z, a-z, 0-9, `_`, `-`, `.`";
-        Err(Problem::Text { seen: shown(text), expected })
+        Err(Problem::Text {
+            seen: shown(text),
+            expected,
+        })
     }
 }
 
@@ -215,7 +226,10 @@ impl FromStr for ArgumentName {
             return Ok(Self(text.to_owned()));
         }
         let expected = "an argument's name: 1 to 128 bytes without control characters";
-        Err(Problem::Text { seen: shown(text), expected })
+        Err(Problem::Text {
+            seen: shown(text),
+            expected,
+        })
     }
 }
 
@@ -227,14 +241,21 @@ impl FromStr for Host {
             return Ok(Self(text.to_owned()));
         }
         let expected = "a DNS name in lower case or an IP address in canonical form";
-        Err(Problem::Text { seen: shown(text), expected })
+        Err(Problem::Text {
+            seen: shown(text),
+            expected,
+        })
     }
 }
 
 /// Whether the text is an address in the one spelling that the standard library prints.
 fn is_ip_literal(text: &str) -> bool {
-    let four = text.parse::<Ipv4Addr>().is_ok_and(|ip| ip.to_string() == text);
-    four || text.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_string() == text)
+    let four = text
+        .parse::<Ipv4Addr>()
+        .is_ok_and(|ip| ip.to_string() == text);
+    four || text
+        .parse::<Ipv6Addr>()
+        .is_ok_and(|ip| ip.to_string() == text)
 }
 
 /// Host names of RFC 1123 §2.1 in lower case. The last label is not a number, so that no resolver
@@ -296,7 +317,11 @@ impl Listed {
     pub(crate) fn new(what: &'static str, names: impl Iterator<Item = String>) -> Self {
         let mut names = names.peekable();
         let listed = names.by_ref().take(LISTED_MAX).collect();
-        Self { what, names: listed, more: names.count() }
+        Self {
+            what,
+            names: listed,
+            more: names.count(),
+        }
     }
 
     fn arguments<'a>(names: impl Iterator<Item = &'a ArgumentName>) -> Self {
@@ -313,7 +338,11 @@ impl fmt::Display for Listed {
         for (place, name) in self.names.iter().enumerate() {
             write!(f, "{} `{name}`", if place == 0 { "" } else { "," })?;
         }
-        if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }
+        if self.more > 0 {
+            write!(f, " and {} more", self.more)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -323,15 +352,45 @@ mod tests {
 
     #[test]
     fn a_host_has_one_spelling() {
-        for good in ["pypi.org", "a-b.example", "localhost", "10.0.0.1", "::1", "2001:db8::1", "x0"] {
+        for good in [
+            "pypi.org",
+            "a-b.example",
+            "localhost",
+            "10.0.0.1",
+            "::1",
+            "2001:db8::1",
+            "x0",
+        ] {
             assert_eq!(good.parse::<Host>().unwrap().as_str(), good);
         }
         let label = format!("{}.org", "a".repeat(64));
         let long = format!("{}org", "a.".repeat(126));
         for bad in [
-            "", ".", "a.", ".a", "PyPI.org", "a..b", "-a.org", "a-.org", "a_b.org", "127.1", "0x7f.0x1",
-            "010.0.0.1", "1.2.3.4.5", "[::1]", "::0001", "2001:DB8::1", "fe80::1%eth0", "a b", "ä.org",
-            "*.org", "a/b", "a:443", "user@a.org", &label, &long,
+            "",
+            ".",
+            "a.",
+            ".a",
+            "PyPI.org",
+            "a..b",
+            "-a.org",
+            "a-.org",
+            "a_b.org",
+            "127.1",
+            "0x7f.0x1",
+            "010.0.0.1",
+            "1.2.3.4.5",
+            "[::1]",
+            "::0001",
+            "2001:DB8::1",
+            "fe80::1%eth0",
+            "a b",
+            "ä.org",
+            "*.org",
+            "a/b",
+            "a:443",
+            "user@a.org",
+            &label,
+            &long,
         ] {
             assert!(bad.parse::<Host>().is_err(), "{bad}");
         }

@@ -35,7 +35,9 @@ impl Glob {
         }
         let mut values = value.split('/');
         let each = self.0.split('/').all(|pattern| {
-            values.next().is_some_and(|segment| segment_matches(pattern, segment))
+            values
+                .next()
+                .is_some_and(|segment| segment_matches(pattern, segment))
         });
         each && values.next().is_none()
     }
@@ -45,11 +47,15 @@ impl FromStr for Glob {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let segment_is_good =
-            |segment: &str| segment.is_empty() || (is_plain_segment(segment) && !segment.contains("**"));
+        let segment_is_good = |segment: &str| {
+            segment.is_empty() || (is_plain_segment(segment) && !segment.contains("**"))
+        };
         if text.is_empty() || text.len() > GLOB_LEN_MAX || !text.split('/').all(segment_is_good) {
             let expected = "a pattern of 1 to 256 bytes without `**`, `.` or `..` segments";
-            return Err(Problem::Text { seen: shown(text), expected });
+            return Err(Problem::Text {
+                seen: shown(text),
+                expected,
+            });
         }
         Ok(Self(text.to_owned()))
     }
@@ -63,18 +69,24 @@ impl fmt::Display for Glob {
 
 /// Whether one segment of a value matches one of the pattern.
 fn segment_matches(pattern: &str, segment: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == segment };
+    let Some((head, rest)) = pattern.split_once('*') else {
+        return pattern == segment;
+    };
     if !is_plain_segment(segment) {
         return false;
     }
-    let Some(mut left) = segment.strip_prefix(head) else { return false };
+    let Some(mut left) = segment.strip_prefix(head) else {
+        return false;
+    };
     let mut parts = rest.split('*').peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
             return left.ends_with(part);
         }
         // The leftmost place of each middle part leaves the most for those that follow.
-        let Some((_, after)) = left.split_once(part) else { return false };
+        let Some((_, after)) = left.split_once(part) else {
+            return false;
+        };
         left = after;
     }
     true

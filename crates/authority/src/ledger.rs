@@ -87,6 +87,8 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Reservation, Refusal> {
         let at = self.latest.map_or(now, |latest| latest.max(now));
+        self.latest = Some(at);
+        self.forget(limits.rate(), at);
         if let Some(uses) = limits.uses() {
             self.check_uses(uses)?;
         }
@@ -100,7 +102,11 @@ impl Ledger {
                 amounts.insert(sum.argument().clone(), amount);
             }
         }
-        let reservation = Reservation { number: self.next, at, amounts };
+        let reservation = Reservation {
+            number: self.next,
+            at,
+            amounts,
+        };
         match self.apply(&Entry::Reserved(reservation.clone())) {
             Ok(()) => Ok(reservation),
             Err(_) => Err(Refusal::new(Rule::UsesExhausted).saw("more than can be counted")),
@@ -148,7 +154,10 @@ impl Ledger {
     fn add(&mut self, reservation: &Reservation) -> Result<(), LedgerError> {
         let number = reservation.number;
         if number < self.next {
-            return Err(LedgerError::OutOfOrder { number, next: self.next });
+            return Err(LedgerError::OutOfOrder {
+                number,
+                next: self.next,
+            });
         }
         let next = number.checked_add(1).ok_or(LedgerError::Overflow)?;
         let uses = self.uses.checked_add(1).ok_or(LedgerError::Overflow)?;
@@ -157,7 +166,11 @@ impl Ledger {
             let total = self.total(name.as_str()).checked_add(*amount)?;
             Some((name.clone(), total))
         };
-        let totals = reservation.amounts.iter().map(add).collect::<Option<Vec<_>>>();
+        let totals = reservation
+            .amounts
+            .iter()
+            .map(add)
+            .collect::<Option<Vec<_>>>();
         self.totals.extend(totals.ok_or(LedgerError::Overflow)?);
         (self.next, self.uses) = (next, uses);
         self.latest = self.latest.max(Some(reservation.at));
@@ -171,12 +184,15 @@ impl Ledger {
     }
 
     fn take_open(&mut self, number: u64) -> Result<Reservation, LedgerError> {
-        self.open.remove(&number).ok_or(LedgerError::NotInFlight { number })
+        self.open
+            .remove(&number)
+            .ok_or(LedgerError::NotInFlight { number })
     }
 
     fn give_back(&mut self, reservation: &Reservation) {
         self.uses = self.uses.saturating_sub(1);
-        self.recent.retain(|(number, _)| *number != reservation.number);
+        self.recent
+            .retain(|(number, _)| *number != reservation.number);
         for (name, amount) in &reservation.amounts {
             // What cannot be subtracted exactly stays counted: too much used is safe.
             if let Some(total) = self.totals.get_mut(name)
@@ -187,27 +203,49 @@ impl Ledger {
         }
     }
 
+    /// Drops the instants that no rate will ask for: `at` is the latest there is.
+    fn forget(&mut self, rate: Option<Rate>, at: Timestamp) {
+        let Some(rate) = rate else {
+            return self.recent.clear();
+        };
+        let period = Duration::from_secs(rate.per_secs().into());
+        while self
+            .recent
+            .front()
+            .is_some_and(|(_, earlier)| earlier.plus(period) <= at)
+        {
+            self.recent.pop_front();
+        }
+    }
+
     fn check_uses(&self, max: u64) -> Result<(), Refusal> {
         if self.uses < max {
             return Ok(());
         }
         let seen = format!("{} used, {} of them in flight", self.uses, self.open.len());
-        Err(Refusal::new(Rule::UsesExhausted).saw(&seen).allows(format_args!("{max} uses")))
+        Err(Refusal::new(Rule::UsesExhausted)
+            .saw(&seen)
+            .allows(format_args!("{max} uses")))
     }
 
     fn check_rate(&self, rate: Rate, at: Timestamp) -> Result<(), Refusal> {
         let period = Duration::from_secs(rate.per_secs().into());
         let back = usize::try_from(rate.count()).unwrap_or(usize::MAX);
         // The call `count` places back must lie a whole period back.
-        let Some(index) = self.recent.len().checked_sub(back) else { return Ok(()) };
-        let Some((_, earlier)) = self.recent.get(index) else { return Ok(()) };
+        let Some(index) = self.recent.len().checked_sub(back) else {
+            return Ok(());
+        };
+        let Some((_, earlier)) = self.recent.get(index) else {
+            return Ok(());
+        };
         let free = earlier.plus(period);
         if at >= free {
             return Ok(());
         }
         let (count, secs) = (rate.count(), rate.per_secs());
-        Err(Refusal::new(Rule::RateExceeded)
-            .allows(format_args!("{count} calls within {secs} seconds, the next one at {free}")))
+        Err(Refusal::new(Rule::RateExceeded).allows(format_args!(
+            "{count} calls within {secs} seconds, the next one at {free}"
+        )))
     }
 
     fn check_sum(&self, sum: &Sum, amount: Decimal) -> Result<(), Refusal> {
@@ -219,7 +257,10 @@ impl Ledger {
         Err(Refusal::new(Rule::SumExceeded)
             .of_argument(sum.argument().as_str())
             .saw(&amount.to_string())
-            .allows(format_args!("a sum of {}, of which {taken} is taken", sum.max())))
+            .allows(format_args!(
+                "a sum of {}, of which {taken} is taken",
+                sum.max()
+            )))
     }
 }
 
@@ -227,13 +268,22 @@ impl Ledger {
 /// [`crate::allows`] accepts only from tools whose detail does not name the argument.
 fn amount_of(sum: &Sum, call: &Call<'_>) -> Result<Option<Decimal>, Refusal> {
     let name = sum.argument().as_str();
-    let Call::Tool { arguments, .. } = call else { return Ok(None) };
-    let Some(value) = arguments.get(name) else { return Ok(None) };
+    let Call::Tool { arguments, .. } = call else {
+        return Ok(None);
+    };
+    let Some(value) = arguments.get(name) else {
+        return Ok(None);
+    };
     let amount = value.as_number().and_then(aims_json::Number::as_decimal);
     // A negative amount would give back what others spent.
-    amount.filter(|amount| *amount >= Decimal::ZERO).map(Some).ok_or_else(|| {
-        Refusal::new(Rule::SumNotCountable).of_argument(name).saw_value(value)
-    })
+    amount
+        .filter(|amount| *amount >= Decimal::ZERO)
+        .map(Some)
+        .ok_or_else(|| {
+            Refusal::new(Rule::SumNotCountable)
+                .of_argument(name)
+                .saw_value(value)
+        })
 }
 
 impl Reservation {
@@ -249,16 +299,24 @@ impl Reservation {
 
     /// What it takes of each sum.
     pub fn amounts(&self) -> impl ExactSizeIterator<Item = (&str, Decimal)> {
-        self.amounts.iter().map(|(name, amount)| (name.as_str(), *amount))
+        self.amounts
+            .iter()
+            .map(|(name, amount)| (name.as_str(), *amount))
     }
 
     /// The JSON form that a record keeps.
     pub fn to_value(&self) -> Value {
-        let amounts = self.amounts.iter().fold(Object::new(), |object, (name, amount)| {
-            object.with(name.as_str(), amount.to_string())
-        });
+        let amounts = self
+            .amounts
+            .iter()
+            .fold(Object::new(), |object, (name, amount)| {
+                object.with(name.as_str(), amount.to_string())
+            });
         let number = Object::new().with("number", self.number);
-        number.with("at", self.at.unix_millis()).with("amounts", amounts).into()
+        number
+            .with("at", self.at.unix_millis())
+            .with("amounts", amounts)
+            .into()
     }
 
     /// Reads the JSON form.
@@ -267,14 +325,20 @@ impl Reservation {
         let whole = |name| object?.get(name)?.as_u64();
         let amounts = object.and_then(|object| object.get("amounts")?.as_object());
         let read = |(name, value): (&str, &Value)| {
-            let amount = value.as_str()?.parse().ok().filter(|a| *a >= Decimal::ZERO)?;
+            let amount = value
+                .as_str()?
+                .parse()
+                .ok()
+                .filter(|a| *a >= Decimal::ZERO)?;
             Some((name.parse().ok()?, amount))
         };
         let amounts = amounts.and_then(|amounts| amounts.iter().map(read).collect::<Option<_>>());
         match (whole("number"), whole("at"), amounts) {
-            (Some(number), Some(at), Some(amounts)) => {
-                Ok(Self { number, at: Timestamp::from_unix_millis(at), amounts })
-            }
+            (Some(number), Some(at), Some(amounts)) => Ok(Self {
+                number,
+                at: Timestamp::from_unix_millis(at),
+                amounts,
+            }),
             _ => Err(ReservationError),
         }
     }

@@ -79,9 +79,7 @@ pub use detail::{
 };
 pub use glob::{GLOB_LEN_MAX, Glob};
 pub use ledger::{Entry, Ledger, LedgerError, Reservation, ReservationError};
-pub use limits::{
-    DEPTH_MAX, Limits, RATE_COUNT_MAX, RATE_SECS_MAX, Rate, SUMS_MAX, Sum, USES_MAX,
-};
+pub use limits::{DEPTH_MAX, Limits, RATE_COUNT_MAX, RATE_SECS_MAX, Rate, SUMS_MAX, Sum, USES_MAX};
 pub use path::PathPrefix;
 pub use problem::{AuthorityError, Problem};
 pub use range::Range;

@@ -53,7 +53,10 @@ impl Limits {
     /// The same limits with at most this many uses, at most [`USES_MAX`].
     pub fn with_uses(mut self, uses: u64) -> Result<Self, Problem> {
         if uses > USES_MAX {
-            return Err(Problem::Number { min: 0, max: USES_MAX });
+            return Err(Problem::Number {
+                min: 0,
+                max: USES_MAX,
+            });
         }
         self.uses = Some(uses);
         Ok(self)
@@ -72,7 +75,9 @@ impl Limits {
         let mut names: Vec<_> = sums.iter().map(Sum::argument).collect();
         names.sort_unstable();
         if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
-            return Err(Problem::Duplicate { entry: name.to_string() });
+            return Err(Problem::Duplicate {
+                entry: name.to_string(),
+            });
         }
         self.sums = sums;
         self.sums.sort_by(|a, b| a.argument.cmp(&b.argument));
@@ -82,7 +87,10 @@ impl Limits {
     /// The same limits with this many further hops, at most [`DEPTH_MAX`].
     pub fn with_depth(mut self, depth: u8) -> Result<Self, Problem> {
         if depth > DEPTH_MAX {
-            return Err(Problem::Number { min: 0, max: DEPTH_MAX.into() });
+            return Err(Problem::Number {
+                min: 0,
+                max: DEPTH_MAX.into(),
+            });
         }
         self.depth = depth;
         Ok(self)
@@ -115,7 +123,9 @@ impl Limits {
 
     /// Whether the values of this argument are summed.
     pub(crate) fn sums_over(&self, argument: &str) -> bool {
-        self.sums.iter().any(|sum| sum.argument.as_str() == argument)
+        self.sums
+            .iter()
+            .any(|sum| sum.argument.as_str() == argument)
     }
 }
 
@@ -123,10 +133,16 @@ impl Rate {
     /// At most `count` calls within any `per_secs` seconds; both at least 1.
     pub const fn new(count: u32, per_secs: u32) -> Result<Self, Problem> {
         if count == 0 || count > RATE_COUNT_MAX {
-            return Err(Problem::Number { min: 1, max: RATE_COUNT_MAX as u64 });
+            return Err(Problem::Number {
+                min: 1,
+                max: RATE_COUNT_MAX as u64,
+            });
         }
         if per_secs == 0 || per_secs > RATE_SECS_MAX {
-            return Err(Problem::Number { min: 1, max: RATE_SECS_MAX as u64 });
+            return Err(Problem::Number {
+                min: 1,
+                max: RATE_SECS_MAX as u64,
+            });
         }
         Ok(Self { count, per_secs })
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Problem;
 use crate::problem::shown;
 use crate::scalar::{TEXT_LEN_MAX, VALUE_TEXT_LEN_MAX};
-use crate::Problem;
 
 /// A directory: allows itself and every path below it.
 ///
@@ -43,7 +43,10 @@ impl FromStr for PathPrefix {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() > TEXT_LEN_MAX || !is_normalised(text) {
             let expected = "an absolute path without empty, `.` or `..` segments";
-            return Err(Problem::Text { seen: shown(text), expected });
+            return Err(Problem::Text {
+                seen: shown(text),
+                expected,
+            });
         }
         Ok(Self(text.to_owned()))
     }
@@ -57,7 +60,9 @@ impl fmt::Display for PathPrefix {
 
 /// Whether a text is an absolute path in its one normal form.
 fn is_normalised(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix('/') else { return false };
+    let Some(rest) = text.strip_prefix('/') else {
+        return false;
+    };
     rest.is_empty() || rest.split('/').all(is_plain_segment)
 }
 
@@ -73,14 +78,35 @@ mod tests {
     #[test]
     fn a_prefix_ends_at_a_segment() {
         let prefix: PathPrefix = "/srv/repo".parse().unwrap();
-        for inside in ["/srv/repo", "/srv/repo/a", "/srv/repo/a/b.txt", "/srv/repo/..a", "/srv/repo/…"] {
+        for inside in [
+            "/srv/repo",
+            "/srv/repo/a",
+            "/srv/repo/a/b.txt",
+            "/srv/repo/..a",
+            "/srv/repo/…",
+        ] {
             assert!(prefix.holds(inside), "{inside}");
         }
         let long = format!("/srv/repo/{}", "a".repeat(5000));
         for outside in [
-            "", "/", "/srv", "/srv/", "/srv/repository", "/srv/repo/", "/srv/repo/..", "/srv//repo",
-            "/srv/repo/../x", "/srv/repo/./x", "/srv/repo/a\0", "srv/repo", "//srv/repo", "/srv/repo\\..",
-            "/srv/repo/a/../../../etc/passwd", "/srv/Repo", " /srv/repo", &long,
+            "",
+            "/",
+            "/srv",
+            "/srv/",
+            "/srv/repository",
+            "/srv/repo/",
+            "/srv/repo/..",
+            "/srv//repo",
+            "/srv/repo/../x",
+            "/srv/repo/./x",
+            "/srv/repo/a\0",
+            "srv/repo",
+            "//srv/repo",
+            "/srv/repo\\..",
+            "/srv/repo/a/../../../etc/passwd",
+            "/srv/Repo",
+            " /srv/repo",
+            &long,
         ] {
             assert!(!prefix.holds(outside), "{outside}");
         }
@@ -95,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_prefix_is_itself_normalised() {
-        for bad in ["", "a", "a/b", "/a/", "//", "/a//b", "/a/./b", "/..", "/a\0b"] {
+        for bad in [
+            "", "a", "a/b", "/a/", "//", "/a//b", "/a/./b", "/..", "/a\0b",
+        ] {
             assert!(bad.parse::<PathPrefix>().is_err(), "{bad}");
         }
     }

@@ -103,13 +103,20 @@ impl AuthorityError {
 
     /// The problem at a place named by its caller.
     pub(crate) fn new(at: impl Into<String>, problem: Problem) -> Self {
-        Self { at: at.into(), problem }
+        Self {
+            at: at.into(),
+            problem,
+        }
     }
 
     /// The same problem seen from the value that contains `parent`.
     #[must_use]
     pub(crate) fn within(mut self, parent: &str) -> Self {
-        let dot = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
+        let dot = if self.at.is_empty() || self.at.starts_with('[') {
+            ""
+        } else {
+            "."
+        };
         self.at = format!("{parent}{dot}{}", self.at);
         self
     }
@@ -117,7 +124,10 @@ impl AuthorityError {
 
 impl From<Problem> for AuthorityError {
     fn from(problem: Problem) -> Self {
-        Self { at: String::new(), problem }
+        Self {
+            at: String::new(),
+            problem,
+        }
     }
 }
 
@@ -144,5 +154,9 @@ pub(crate) fn shown(text: &str) -> String {
 
 /// Checks a count of entries.
 pub(crate) const fn counted(count: usize, min: usize, max: usize) -> Result<(), Problem> {
-    if count < min || count > max { Err(Problem::Count { count, min, max }) } else { Ok(()) }
+    if count < min || count > max {
+        Err(Problem::Count { count, min, max })
+    } else {
+        Ok(())
+    }
 }

@@ -21,7 +21,11 @@ impl Range {
             (None, None) => false,
             _ => true,
         };
-        if ordered { Ok(Self { min, max }) } else { Err(Problem::Range) }
+        if ordered {
+            Ok(Self { min, max })
+        } else {
+            Err(Problem::Range)
+        }
     }
 
     /// The least number, if there is one.

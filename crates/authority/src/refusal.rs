@@ -88,7 +88,9 @@ impl Rule {
             Self::UsesExhausted => "all uses of the authority are taken",
             Self::RateExceeded => "too many calls in too short a time",
             Self::SumExceeded => "the sum over the argument would pass its limit",
-            Self::SumNotCountable => "the argument is summed and is not an exact number from zero up",
+            Self::SumNotCountable => {
+                "the argument is summed and is not an exact number from zero up"
+            }
         }
     }
 }
@@ -130,7 +132,12 @@ impl Refusal {
     }
 
     pub(crate) const fn new(rule: Rule) -> Self {
-        Self { rule, argument: None, seen: None, allowed: None }
+        Self {
+            rule,
+            argument: None,
+            seen: None,
+            allowed: None,
+        }
     }
 
     pub(crate) fn of_argument(mut self, name: &str) -> Self {

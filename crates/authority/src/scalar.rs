@@ -51,12 +51,15 @@ impl Scalar {
             Value::Bool(b) => Ok(Self::Bool(*b)),
             Value::Number(n) => {
                 let number = n.as_decimal().as_ref().and_then(whole);
-                number.and_then(Integer::new).map(Self::Integer).ok_or(Problem::InexactScalar)
+                number
+                    .and_then(Integer::new)
+                    .map(Self::Integer)
+                    .ok_or(Problem::InexactScalar)
             }
             Value::String(s) => Self::text(s),
-            Value::Array(_) | Value::Object(_) => {
-                Err(Problem::Type { expected: "a text, a whole number, true, false or null" })
-            }
+            Value::Array(_) | Value::Object(_) => Err(Problem::Type {
+                expected: "a text, a whole number, true, false or null",
+            }),
         }
     }
 
@@ -64,7 +67,10 @@ impl Scalar {
     pub fn text(text: &str) -> Result<Self, Problem> {
         if text.len() > TEXT_LEN_MAX {
             let expected = "a text of at most 1024 bytes";
-            return Err(Problem::Text { seen: shown(text), expected });
+            return Err(Problem::Text {
+                seen: shown(text),
+                expected,
+            });
         }
         Ok(Self::Text(Text(text.to_owned())))
     }
@@ -96,7 +102,11 @@ impl Scalar {
 impl Integer {
     /// The number, if every JSON implementation holds it exactly.
     pub const fn new(number: i64) -> Option<Self> {
-        if number < -INTEGER_MAX || number > INTEGER_MAX { None } else { Some(Self(number)) }
+        if number < -INTEGER_MAX || number > INTEGER_MAX {
+            None
+        } else {
+            Some(Self(number))
+        }
     }
 
     /// The number.
@@ -168,5 +178,9 @@ impl fmt::Display for ScalarSet {
 
 /// The whole number that a decimal is, if it is one that fits.
 fn whole(decimal: &Decimal) -> Option<i64> {
-    if decimal.scale() == 0 { i64::try_from(decimal.mantissa()).ok() } else { None }
+    if decimal.scale() == 0 {
+        i64::try_from(decimal.mantissa()).ok()
+    } else {
+        None
+    }
 }

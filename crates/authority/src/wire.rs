@@ -23,7 +23,11 @@ impl Authority {
         let read = |(index, value)| {
             detail::read(value).map_err(|e| e.within(&at_index(index)).within(DETAILS))
         };
-        let details: Vec<Detail> = details.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let details: Vec<Detail> = details
+            .iter()
+            .enumerate()
+            .map(read)
+            .collect::<Result<_, _>>()?;
         let limits = limits::read(members.needed(LIMITS)?).map_err(|e| e.within(LIMITS))?;
         Self::new(details, limits).map_err(|problem| match problem {
             Problem::SumWithoutArgument { .. } | Problem::SumOfOptional { .. } => {
@@ -36,7 +40,10 @@ impl Authority {
     /// The JSON form; one form for one authority, within the canonical subset of `aims-json`.
     pub fn to_value(&self) -> Value {
         let details: Vec<Value> = self.details().iter().map(detail::write).collect();
-        Object::new().with(DETAILS, details).with(LIMITS, limits::write(self.limits())).into()
+        Object::new()
+            .with(DETAILS, details)
+            .with(LIMITS, limits::write(self.limits()))
+            .into()
     }
 }
 

@@ -18,6 +18,34 @@ const P256_UNCOMPRESSED: u8 = 4;
 /// Length of an Ed25519 public key (RFC 8032 §5.1.5).
 const ED25519_LEN: usize = 32;
 
+/// Every encoding of a point of small order, without the sign bit (RFC 8032 §5.1.7; the last two
+/// are not canonical). Under such a key anyone can sign anything.
+#[rustfmt::skip]
+const SMALL_ORDER: [[u8; ED25519_LEN]; 7] = [
+    [0; ED25519_LEN],
+    with_ends(1, 0, 0),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89,
+        0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39,
+        0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76,
+        0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6,
+        0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    with_ends(0xec, 0xff, 0x7f),
+    with_ends(0xed, 0xff, 0x7f),
+    with_ends(0xee, 0xff, 0x7f),
+];
+
+const fn with_ends(first: u8, middle: u8, last: u8) -> [u8; ED25519_LEN] {
+    let mut bytes = [middle; ED25519_LEN];
+    bytes[0] = first;
+    bytes[ED25519_LEN - 1] = last;
+    bytes
+}
+
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alg {
@@ -83,7 +111,7 @@ impl Alg {
 
 impl PublicKey {
     /// The key with these raw bytes: the uncompressed point (65 bytes) for ES256, 32 bytes for
-    /// Ed25519. A point that is not on the curve is refused.
+    /// Ed25519. A point that is not on P-256 is refused, and an Ed25519 point of small order.
     pub fn from_bytes(alg: Alg, bytes: &[u8]) -> Result<Self, ParsePublicKeyError> {
         let raw = match alg {
             Alg::Es256 => Raw::Es256(bytes.try_into().map_err(|_| ParsePublicKeyError::Key)?),
@@ -91,6 +119,9 @@ impl PublicKey {
         };
         // The backend also reads compressed points; a key has one spelling here.
         if alg == Alg::Es256 && bytes.first() != Some(&P256_UNCOMPRESSED) {
+            return Err(ParsePublicKeyError::Key);
+        }
+        if matches!(raw, Raw::Ed25519(bytes) if is_small_order(bytes)) {
             return Err(ParsePublicKeyError::Key);
         }
         ParsedPublicKey::new(alg.verification(), bytes).map_err(|_| ParsePublicKeyError::Key)?;
@@ -119,6 +150,13 @@ impl PublicKey {
             .verify(message, &signature.0)
             .map_err(|_| BadSignature)
     }
+}
+
+fn is_small_order(mut key: [u8; ED25519_LEN]) -> bool {
+    if let Some(last) = key.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL_ORDER.contains(&key)
 }
 
 impl Signature {

@@ -1,1 +1,38 @@
-//! (skeleton)
+//! The decision on one action: pure, total, and with its reasons.
+//!
+//! An action is permitted when its chain is verified and live, every hop's authority allows it,
+//! the organisation's policies permit it for each distinct principal of the chain, every
+//! requirement is met, and one use can be set aside on every hop.
+//!
+//! # In scope
+//! - [`verify_chain`]: signed grants and the person's consent become a [`VerifiedChain`];
+//! - [`decide`]: a [`Case`] becomes a [`Decision`]; only it makes a [`Permit`];
+//! - [`Budgets`]: one ledger per delegation, charged on all hops or on none;
+//! - [`CutOffs`]: what is dead, by one look-up per subject.
+//!
+//! # Out of scope
+//! - I/O, clocks, records and their durability (the gateway); one hop's algebra
+//!   (`aims-authority`); Cedar (`aims-policy`).
+//!
+//! # Specifications
+//! - RFC 7515 (signatures of grants and consents), RFC 9396 (authority).
+//!
+//! # Limits
+//! - [`CHAIN_LEN_MAX`], [`CLOCK_SKEW_MAX`], [`CONSENT_AGE_MAX`].
+
+mod budget;
+mod chain;
+mod cutoff;
+mod decide;
+
+pub use aims_model::grant::CHAIN_LEN_MAX;
+pub use budget::{Budgets, OverBudget, Reserved, ReservedError};
+pub use chain::{
+    CLOCK_SKEW_MAX, CONSENT_AGE_MAX, ChainError, ChainKeys, Hop, Presented, VerifiedChain,
+    verify_chain,
+};
+pub use cutoff::{CutOffs, cut_off, describe};
+pub use decide::{
+    Case, Decision, Denied, Findings, HopFinding, Needed, Permit, PrincipalFinding, PrincipalName,
+    Reason, decide, listed,
+};

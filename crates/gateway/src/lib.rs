@@ -1,1 +1,9 @@
-//! (skeleton)
+//! scaffolding
+mod authn;
+mod config;
+mod journal;
+mod live;
+mod records;
+mod state;
+mod stream;
+mod tool;

@@ -47,9 +47,26 @@ pub enum ParseCanonicalError {
 /// as possible (§3.2.2.2), without white space (§3.2.1). Values that are equal have equal
 /// encodings and the other way round.
 pub fn to_canonical(value: &Value) -> Result<Vec<u8>, CanonicalError> {
-    let mut out = String::new();
-    write_value(&mut out, value, 0)?;
-    Ok(out.into_bytes())
+    let mut writer = Writer {
+        out: String::new(),
+        number: checked_integer,
+    };
+    writer.value(value, 0)?;
+    Ok(writer.out.into_bytes())
+}
+
+/// As [`to_canonical`], but every number is written as its exact text.
+///
+/// For digests of foreign documents that may hold fractions, such as JSON Schemas. This is not
+/// RFC 8785: `1.0` and `1` stay different, which for "is this still the text that was reviewed?"
+/// is the safe side.
+pub fn to_canonical_exact(value: &Value) -> Result<Vec<u8>, CanonicalError> {
+    let mut writer = Writer {
+        out: String::new(),
+        number: |text| Ok(text),
+    };
+    writer.value(value, 0)?;
+    Ok(writer.out.into_bytes())
 }
 
 /// Reads a value from its canonical encoding and refuses any other encoding of the same value.
@@ -65,48 +82,57 @@ pub fn parse_canonical(bytes: &[u8], limits: &Limits) -> Result<Value, ParseCano
     Err(ParseCanonicalError::OtherEncoding { offset })
 }
 
-fn write_value(out: &mut String, value: &Value, depth: usize) -> Result<(), CanonicalError> {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => out.push_str(checked_integer(number.as_str())?),
-        Value::String(text) => write_text(out, text),
-        Value::Array(elements) => {
-            let depth = deeper(depth)?;
-            out.push('[');
-            for (index, element) in elements.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
+struct Writer {
+    out: String,
+    number: fn(&str) -> Result<&str, CanonicalError>,
+}
+
+impl Writer {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), CanonicalError> {
+        match value {
+            Value::Null => self.out.push_str("null"),
+            Value::Bool(true) => self.out.push_str("true"),
+            Value::Bool(false) => self.out.push_str("false"),
+            Value::Number(number) => self.out.push_str((self.number)(number.as_str())?),
+            Value::String(text) => self.text(text),
+            Value::Array(elements) => {
+                let depth = deeper(depth)?;
+                self.out.push('[');
+                for (index, element) in elements.iter().enumerate() {
+                    self.comma(index);
+                    self.value(element, depth)?;
                 }
-                write_value(out, element, depth)?;
+                self.out.push(']');
             }
-            out.push(']');
+            Value::Object(object) => self.object(object, deeper(depth)?)?,
         }
-        Value::Object(object) => write_object(out, object, deeper(depth)?)?,
+        Ok(())
     }
-    Ok(())
-}
 
-fn write_object(out: &mut String, object: &Object, depth: usize) -> Result<(), CanonicalError> {
-    let mut members: Vec<(&str, &Value)> = object.iter().collect();
-    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-    out.push('{');
-    for (index, (name, value)) in members.into_iter().enumerate() {
+    fn object(&mut self, object: &Object, depth: usize) -> Result<(), CanonicalError> {
+        let mut members: Vec<(&str, &Value)> = object.iter().collect();
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        self.out.push('{');
+        for (index, (name, value)) in members.into_iter().enumerate() {
+            self.comma(index);
+            self.text(name);
+            self.out.push(':');
+            self.value(value, depth)?;
+        }
+        self.out.push('}');
+        Ok(())
+    }
+
+    fn comma(&mut self, index: usize) {
         if index > 0 {
-            out.push(',');
+            self.out.push(',');
         }
-        write_text(out, name);
-        out.push(':');
-        write_value(out, value, depth)?;
     }
-    out.push('}');
-    Ok(())
-}
 
-fn write_text(out: &mut String, text: &str) {
-    // INVARIANT: writing to a `String` cannot fail.
-    let _ = write_string(out, text);
+    fn text(&mut self, text: &str) {
+        // INVARIANT: writing to a `String` cannot fail.
+        let _ = write_string(&mut self.out, text);
+    }
 }
 
 fn checked_integer(text: &str) -> Result<&str, CanonicalError> {

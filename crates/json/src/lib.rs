@@ -55,6 +55,7 @@ mod value;
 pub use bridge::{FromSliceError, ToValueError, from_slice, to_value};
 pub use canonical::{
     CanonicalError, INTEGER_MAX, ParseCanonicalError, parse_canonical, to_canonical,
+    to_canonical_exact,
 };
 pub use decimal::{DECIMAL_SCALE_MAX, Decimal, DecimalParseError};
 pub use document::Document;

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use crate::strategies::{canonical_value, number_text, value};
 use crate::{
     CanonicalError, DEPTH_MAX, Decimal, Document, Limits, Number, Object, ParseCanonicalError,
-    ParseError, Value, from_slice, parse, parse_canonical, to_canonical, to_value,
+    ParseError, Value, from_slice, parse, parse_canonical, to_canonical, to_canonical_exact,
+    to_value,
 };
 
 fn read(text: &str) -> Result<Value, ParseError> {
@@ -253,6 +254,10 @@ fn canonical_form_follows_rfc_8785() {
         assert_eq!(
             canonical(text),
             Err(CanonicalError::Number { text: text.into() })
+        );
+        assert_eq!(
+            to_canonical_exact(&read(text).unwrap()),
+            Ok(text.as_bytes().to_vec())
         );
     }
 }

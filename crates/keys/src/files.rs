@@ -78,8 +78,8 @@ pub enum FileError {
 pub(crate) enum Custody {
     /// This process's user, mode 0600 or 0400.
     Own,
-    /// A credential of the service manager: this process's user or root, never writable by a
-    /// group, never open to others. An access list for the service's user shows as group read.
+    /// A credential of the service manager: as above, or of root, where an access list for the
+    /// service's user shows as read for the group.
     Credential,
 }
 
@@ -95,6 +95,13 @@ impl FileError {
         Self::Unsafe {
             path: path.to_owned(),
             why,
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::Unsafe { path, .. } => path,
         }
     }
 
@@ -180,9 +187,9 @@ pub(crate) fn write_new(directory: &Path, name: &str, bytes: &[u8]) -> Result<()
             .map_err(|errno| FileError::io(&target, errno))
     });
     if let Err(error) = written {
-        // Best effort: `open` of the store sweeps what is left. A file that someone else is
-        // writing at this moment is theirs.
-        if !matches!(&error, FileError::Io { path, .. } if *path == temporary) {
+        // Best effort: `open` of the store sweeps what is left. A file that was there before is
+        // someone else's.
+        if !(error.is_already_there() && error.path() == temporary) {
             let _ = std::fs::remove_file(&temporary);
         }
         return Err(error);
@@ -223,7 +230,7 @@ impl Custody {
             }
             Self::Credential => {
                 if metadata.uid() != 0 {
-                    check_owner(metadata)?;
+                    return Self::Own.check(metadata);
                 }
                 if !matches!(mode, 0o600 | 0o400 | 0o440) {
                     return Err(UnsafeFile::Mode { mode });

@@ -15,6 +15,21 @@
 //! - [`KEY_FILE_LEN_MAX`] bytes per file, [`KEYS_MAX`] keys per store.
 //! - Destroying a key removes its file. A copy-on-write file system or a flash disk may keep the
 //!   encrypted bytes; who must rule that out replaces the master key as well.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use aims_crypto::{Alg, Signer};
+//! use aims_keys::{KeyStore, MasterKey, Purpose};
+//! use aims_types::{Id, ambient::SystemEntropy};
+//!
+//! let master = MasterKey::load(Path::new("/etc/aims/master.key"))?;
+//! let store = KeyStore::open(Path::new("/var/lib/aims/keys"), master, &SystemEntropy)?;
+//! let id = Id::from_u128(1);
+//! let public = store.create(id, Purpose::Token, Alg::Es256, &SystemEntropy)?;
+//! assert_eq!(*store.load(id)?.key.public(), public);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod files;
 mod master;

@@ -68,6 +68,8 @@ impl MasterKey {
             if error.is_already_there() {
                 CreateMasterKeyError::CallerExists(path.to_owned())
             } else {
+                // Half a key is no key; if removing fails as well, loading it will say so.
+                let _ = std::fs::remove_file(path);
                 CreateMasterKeyError::InternalFile(error)
             }
         })?;

@@ -9,7 +9,7 @@ use aims_types::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Most files or trees in one piece of evidence.
-pub const EVIDENCE_ITEMS_MAX: usize = 64;
+pub const EVIDENCE_ITEMS_MAX: usize = 192;
 /// Most arguments of a program.
 pub const ARGUMENTS_MAX: usize = 256;
 /// Longest argument or path, in bytes.

@@ -1,1 +1,22 @@
-//! (skeleton)
+//! The node: one per host. It builds walls, says what it saw, holds the keys, and keeps the door.
+//!
+//! # In scope
+//! - taking up launches (`aims run`), measuring what runs, building walls ([`Node`]);
+//! - the instance's key, its workload identity token and access tokens; none of it enters the walls;
+//! - the door: the one way out of the walls, where each request gets its token and proof.
+//!
+//! # Out of scope
+//! - decisions (the gateway), issuance (the server): the node is believed by neither.
+//!
+//! # Limits
+//! - [`door::BODY_LEN_MAX`], [`door::CONNECTIONS_MAX`], [`run::REQUEST_LEN_MAX`].
+
+mod credentials;
+pub mod door;
+pub mod evidence;
+mod launch;
+mod node;
+pub mod run;
+
+pub use launch::{DOOR_PORT, DOOR_SOCKET};
+pub use node::{Node, NodeConfig};

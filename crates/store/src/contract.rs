@@ -95,7 +95,8 @@ pub struct Material {
 /// Durable state.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// A consistent view of the newest committed state.
+    /// A consistent view of the newest committed state: everything that was committed before the
+    /// call is in it, and it does not change while it is held.
     async fn read(&self) -> Result<Box<dyn Reader>, Error>;
     /// A transaction. Dropping it undoes everything.
     async fn begin(&self) -> Result<Box<dyn Txn>, Error>;
@@ -164,14 +165,19 @@ pub trait Reader: Send {
     /// Entries from index `from`, in order, at most `limit`.
     async fn log_entries(&mut self, from: u64, limit: u32) -> Result<Vec<LogEntry>, Error>;
     /// The entries of a task, in order.
-    async fn log_entries_of_task(&mut self, task: Id<types::Task>)
-    -> Result<Vec<LogEntry>, Error>;
+    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error>;
     /// What a decision used, by its commitment; `None` if it never was or is erased.
     async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error>;
 }
 
-/// Changes. `insert` fails with [`Error::Duplicate`]; `update` replaces the row with the same id
-/// and fails with [`Error::Raced`] if there is none.
+/// Changes. `insert` fails with [`Error::Duplicate`] if an id, name or other key is taken, and with
+/// [`Error::Dangling`] if it refers to a person, agent, task or launch that is not there. `update`
+/// replaces the row with the same id and fails with [`Error::Raced`] if there is none, or if the
+/// stored one has another name or refers to other things: these never change.
+///
+/// After [`Error::Duplicate`], [`Error::Raced`] and [`Error::Broken`] the transaction is as it was
+/// before the call and can go on. After any other error, and after a call whose future was dropped,
+/// it can't: every further call fails, nothing of it is ever committed.
 #[async_trait]
 pub trait Txn: Reader {
     /// Takes the next revision, locking it until the transaction ends. Further calls return the
@@ -211,7 +217,7 @@ pub trait Txn: Reader {
     async fn instance_update(&mut self, instance: &Instance) -> Result<(), Error>;
     /// Adds a cut-off. Cut-offs are never changed or removed.
     async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error>;
-    /// Remembers a single-use value until `expires_at`; `false` if it was used before.
+    /// Remembers a single-use value until `expires_at`, inclusive; `false` if it was used before.
     /// Forgets what expired before `now`.
     async fn replay_insert(
         &mut self,
@@ -221,7 +227,9 @@ pub trait Txn: Reader {
         expires_at: Timestamp,
     ) -> Result<bool, Error>;
     /// Moves the log from `expected` to `head` with `entries`, which continue it; compare-and-swap:
-    /// fails with [`Error::Raced`] if the newest checkpoint is not `expected`.
+    /// fails with [`Error::Raced`] if the newest checkpoint is not `expected`, and with
+    /// [`Error::Broken`] if the entries do not continue the log and each of its sources
+    /// ([`crate::chain::extend`]).
     async fn log_append(
         &mut self,
         expected: Option<&LogHead>,
@@ -231,6 +239,8 @@ pub trait Txn: Reader {
     /// Keeps what a decision used. Keeping the same commitment again changes nothing.
     async fn material_insert(&mut self, material: &Material) -> Result<(), Error>;
     /// Makes everything durable at once, with the records of what happened: each event becomes the
-    /// next record of the server's own sequence, in the order given.
+    /// next record of the server's own sequence, in the order given. If it fails with
+    /// [`Error::InDoubt`], or its future is dropped, the change may have happened or not; after
+    /// any other error it has not.
     async fn commit(self: Box<Self>, events: Vec<Event>) -> Result<(), Error>;
 }

@@ -120,13 +120,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bundles_round_trip(bytes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20)) {
-            let entries: Vec<_> = bytes.into_iter().map(|entry| Entry::new(entry).unwrap()).collect();
+        fn bundles_round_trip(
+            bytes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20),
+        ) {
+            let entries = bytes.into_iter().map(|entry| Entry::new(entry).unwrap());
+            let entries: Vec<_> = entries.collect();
             prop_assert_eq!(decode_bundle(&encode_bundle(&entries)), Ok(entries));
         }
 
         #[test]
-        fn any_bytes_decode_to_what_encodes_to_them_or_to_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_decode_to_what_encodes_to_them_or_to_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
             if let Ok(entries) = decode_bundle(&bytes) {
                 prop_assert_eq!(encode_bundle(&entries), bytes);
             }

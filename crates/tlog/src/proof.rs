@@ -1,5 +1,6 @@
-//! Inclusion and consistency proofs (RFC 6962 §2.1.1, §2.1.2; verified as in RFC 9162 §2.1.3.2 and
-//! §2.1.4.2).
+//! Inclusion and consistency proofs.
+//!
+//! Made as in RFC 6962 §2.1.1 and §2.1.2, verified as in RFC 9162 §2.1.3.2 and §2.1.4.2.
 
 use std::ops::Range;
 

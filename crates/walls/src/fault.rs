@@ -106,7 +106,10 @@ pub enum Fault {
 
 impl Fault {
     pub(crate) fn feature(feature: Feature, reason: impl std::fmt::Display) -> Self {
-        Self::Feature { feature, reason: reason.to_string() }
+        Self::Feature {
+            feature,
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn path(
@@ -114,11 +117,18 @@ impl Fault {
         path: impl Into<PathBuf>,
         reason: impl std::fmt::Display,
     ) -> Self {
-        Self::Path { doing: doing.to_owned(), path: path.into(), reason: reason.to_string() }
+        Self::Path {
+            doing: doing.to_owned(),
+            path: path.into(),
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn step(doing: &str, reason: impl std::fmt::Display) -> Self {
-        Self::Step { doing: doing.to_owned(), reason: reason.to_string() }
+        Self::Step {
+            doing: doing.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use caps::{CapSet, Capability};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 
@@ -24,8 +25,11 @@ use crate::{INIT_ARG, LAUNCHER_ARG};
 const SELF_EXE: &str = "/proc/self/exe";
 /// What PID 1 needs until it drops everything: mounts and the host name, the loopback interface,
 /// and emptying the bounding set.
-const NEEDED: [Capability; 3] =
-    [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN, Capability::CAP_SETPCAP];
+const NEEDED: [Capability; 3] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_SETPCAP,
+];
 const HOST_UID: &str = "--host-uid=";
 const HOST_NETWORK: &str = "--host-network";
 
@@ -39,7 +43,9 @@ pub(crate) fn arguments(host_uid: Option<u32>, host_network: bool) -> Vec<String
 /// Runs the launcher; `args` are those after [`LAUNCHER_ARG`]. The control socket is standard
 /// input.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let Ok(control) = descriptors::control() else { return ExitCode::FAILURE };
+    let Ok(control) = descriptors::control() else {
+        return ExitCode::FAILURE;
+    };
     match launch(args, &control) {
         Ok(child) => watch(child, control),
         Err(fault) => {
@@ -51,12 +57,19 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn launch(args: impl Iterator<Item = OsString>, control: &UnixStream) -> Result<Child, Fault> {
     descriptors::close_others(control).map_err(|error| Fault::step("close descriptors", error))?;
+    // The parent's thread may have blocked signals, which everything inside would inherit.
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|error| Fault::step("unblock signals", error))?;
     let (host_uid, host_network) = parse(args)?;
     if let Some(uid) = host_uid {
         return Err(become_uid(uid, host_network));
     }
     if rustix::process::getuid().is_root() || rustix::process::geteuid().is_root() {
-        return Err(Fault::step("build walls", "the launcher must not be root at this point"));
+        return Err(Fault::step(
+            "build walls",
+            "the launcher must not be root at this point",
+        ));
     }
     namespaces(host_network)?;
     keep_needed()?;
@@ -97,7 +110,10 @@ fn become_uid(uid: u32, host_network: bool) -> Fault {
         .arg(LAUNCHER_ARG)
         .args(arguments(None, host_network))
         .exec();
-    Fault::step("execute the launcher again; is the program executable by others?", error)
+    Fault::step(
+        "execute the launcher again; is the program executable by others?",
+        error,
+    )
 }
 
 fn namespaces(host_network: bool) -> Result<(), Fault> {
@@ -124,7 +140,10 @@ fn namespaces(host_network: bool) -> Result<(), Fault> {
     ];
     for (path, text) in maps {
         fs::write(path, text).map_err(|error| {
-            Fault::feature(Feature::UserNamespaces, format!("writing `{path}`: {error}"))
+            Fault::feature(
+                Feature::UserNamespaces,
+                format!("writing `{path}`: {error}"),
+            )
         })?;
     }
     Ok(())
@@ -139,7 +158,9 @@ fn keep_needed() -> Result<(), Fault> {
 }
 
 fn spawn_init(control: &UnixStream) -> Result<Child, Fault> {
-    let theirs = control.try_clone().map_err(|error| Fault::step("share the control", error))?;
+    let theirs = control
+        .try_clone()
+        .map_err(|error| Fault::step("share the control", error))?;
     let mut child = Command::new(SELF_EXE)
         .arg(INIT_ARG)
         .env_clear()
@@ -183,7 +204,9 @@ fn watch(mut child: Child, control: UnixStream) -> ExitCode {
     }
     match child.wait() {
         Ok(status) if quiet => {
-            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+            let code = status
+                .code()
+                .or_else(|| status.signal().map(|signal| 128 + signal));
             ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
         }
         _ => ExitCode::FAILURE,

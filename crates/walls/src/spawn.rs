@@ -97,9 +97,17 @@ impl Launcher {
         order(&control, plan, &sources, &stdio)?;
         drop((sources, stdio));
         let launcher = pending.0.take().ok_or(BuildError::Gone)?;
-        let state = Mutex::new(State { launcher, control, exit: None });
+        let state = Mutex::new(State {
+            launcher,
+            control,
+            exit: None,
+        });
         let running = Running { init_pidfd, state };
-        running.ready(has_door).map(|(copied, door)| Walled { copied, door, running })
+        running.ready(has_door).map(|(copied, door)| Walled {
+            copied,
+            door,
+            running,
+        })
     }
 
     fn spawn(&self, plan: &Plan, control: UnixStream) -> io::Result<Child> {
@@ -145,7 +153,11 @@ fn order(
     sources: &[OwnedFd],
     stdio: &Stdio3,
 ) -> Result<(), BuildError> {
-    let mut fds = vec![stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
+    let mut fds = vec![
+        stdio.stdin.as_fd(),
+        stdio.stdout.as_fd(),
+        stdio.stderr.as_fd(),
+    ];
     fds.extend(sources.iter().map(AsFd::as_fd));
     wire::send(control, &Order::Build(Box::new(plan)))?;
     Ok(wire::send_fds(control, &fds)?)
@@ -174,7 +186,10 @@ impl Running {
             return Ok((copied, None));
         }
         let [tcp, unix] = fixed(wire::receive_fds(&state.control, 2)?)?;
-        Ok((copied, Some((TcpListener::from(tcp), UnixListener::from(unix)))))
+        Ok((
+            copied,
+            Some((TcpListener::from(tcp), UnixListener::from(unix))),
+        ))
     }
 
     /// The pidfd of PID 1 inside, as the host sees it: readable once everything inside has ended.

@@ -51,7 +51,9 @@ pub(crate) enum Report {
 
 pub(crate) fn send(mut socket: &UnixStream, value: &impl Serialize) -> io::Result<()> {
     let body = serde_json::to_vec(value)?;
-    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_LEN_MAX);
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|_| body.len() <= FRAME_LEN_MAX);
     let length = length.ok_or_else(|| io::Error::other("the plan is too long"))?;
     let mut frame = Vec::with_capacity(body.len() + 4);
     frame.extend_from_slice(&length.to_le_bytes());
@@ -80,7 +82,10 @@ pub(crate) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Resul
 }
 
 fn ended(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    )
 }
 
 pub(crate) fn send_fds(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -111,7 +116,12 @@ pub(crate) fn receive_fds(socket: &UnixStream, count: usize) -> io::Result<Vec<O
         let mut byte = [0];
         let received = rustix::io::retry_on_intr(|| {
             let mut slices = [IoSliceMut::new(&mut byte)];
-            rustix::net::recvmsg(socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
+            rustix::net::recvmsg(
+                socket.as_fd(),
+                &mut slices,
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
         })?;
         if received.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -126,5 +136,64 @@ pub(crate) fn receive_fds(socket: &UnixStream, count: usize) -> io::Result<Vec<O
             return Err(io::Error::other("a control message carries no descriptor"));
         }
     }
-    if fds.len() == count { Ok(fds) } else { Err(io::Error::other("too many descriptors")) }
+    if fds.len() == count {
+        Ok(fds)
+    } else {
+        Err(io::Error::other("too many descriptors"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn frames_and_descriptors_arrive_in_order() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let files: Vec<File> = (0..70).map(|_| File::open("/dev/null").unwrap()).collect();
+        let fds: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+        send(&one, &Report::Started).unwrap();
+        send_fds(&one, &fds).unwrap();
+        send(&one, &Report::Exited(Exit::Code(3))).unwrap();
+        drop(one);
+        assert!(matches!(receive(&other), Ok(Some(Report::Started))));
+        assert_eq!(receive_fds(&other, 70).unwrap().len(), 70);
+        assert!(matches!(
+            receive(&other),
+            Ok(Some(Report::Exited(Exit::Code(3))))
+        ));
+        assert!(matches!(receive::<Report>(&other), Ok(None)));
+    }
+
+    #[test]
+    fn a_torn_an_overlong_and_a_strange_frame_are_refused() {
+        let cases: [(&[u8], bool); 4] = [
+            (b"\x05\0\0\0\"St", true),
+            (b"\x05\0", true),
+            (b"\xff\xff\xff\xff", false),
+            (b"\x02\0\0\0{}", false),
+        ];
+        for (bytes, ended) in cases {
+            let (mut one, other) = UnixStream::pair().unwrap();
+            one.write_all(bytes).unwrap();
+            drop(one);
+            let received = receive::<Report>(&other);
+            assert_eq!(
+                received.is_ok_and(|report| report.is_none()),
+                ended,
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_descriptor_is_noticed() {
+        let (one, other) = UnixStream::pair().unwrap();
+        (&one).write_all(b"x").unwrap();
+        assert!(receive_fds(&other, 1).is_err());
+        drop(one);
+        assert!(receive_fds(&other, 1).is_err());
+    }
 }

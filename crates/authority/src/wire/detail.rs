@@ -19,12 +19,20 @@ const ANY: &str = "any";
 const OPTIONAL: &str = "optional";
 
 pub(super) fn read(value: &Value) -> Result<Detail, AuthorityError> {
-    let kind = value.get("type").ok_or(Problem::MissingMember { member: "type" })?;
+    let kind = value
+        .get("type")
+        .ok_or(Problem::MissingMember { member: "type" })?;
     match kind.as_str() {
-        Some(TOOL) => tools(&members(value, &["type", "server", "actions", "arguments"])?),
+        Some(TOOL) => tools(&members(
+            value,
+            &["type", "server", "actions", "arguments"],
+        )?),
         Some(CONNECT) => egress(&members(value, &["type", "host", "port"])?),
         Some(other) => Err(Problem::UnknownType { seen: shown(other) }.into()),
-        None => Err(AuthorityError::new("type", Problem::Type { expected: "a text" })),
+        None => Err(AuthorityError::new(
+            "type",
+            Problem::Type { expected: "a text" },
+        )),
     }
 }
 
@@ -55,7 +63,13 @@ fn tools(members: &Members<'_>) -> Result<Detail, AuthorityError> {
     let server = members.needed("server")?.as_str().unwrap_or_default();
     let server: Name = server.parse().map_err(|_| {
         let expected = "a server's name: 1 to 63 characters of a-z, 0-9 and `-`";
-        AuthorityError::new("server", Problem::Text { seen: shown(server), expected })
+        AuthorityError::new(
+            "server",
+            Problem::Text {
+                seen: shown(server),
+                expected,
+            },
+        )
     })?;
     let actions = actions(members.array("actions")?).map_err(|e| e.within("actions"))?;
     let given = members.needed("arguments")?;
@@ -64,9 +78,17 @@ fn tools(members: &Members<'_>) -> Result<Detail, AuthorityError> {
 }
 
 fn egress(members: &Members<'_>) -> Result<Detail, AuthorityError> {
-    let problem = Problem::Number { min: 1, max: u16::MAX.into() };
-    let port = members.needed("port")?.as_u64().and_then(|port| u16::try_from(port).ok());
-    let port = port.and_then(NonZeroU16::new).ok_or(AuthorityError::new("port", problem))?;
+    let problem = Problem::Number {
+        min: 1,
+        max: u16::MAX.into(),
+    };
+    let port = members
+        .needed("port")?
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok());
+    let port = port
+        .and_then(NonZeroU16::new)
+        .ok_or(AuthorityError::new("port", problem))?;
     Ok(Detail::Egress(Egress::new(members.parsed("host")?, port)))
 }
 
@@ -84,12 +106,17 @@ fn actions(items: &[Value]) -> Result<BTreeSet<ToolName>, AuthorityError> {
 }
 
 fn arguments(value: &Value) -> Result<BTreeMap<ArgumentName, Argument>, AuthorityError> {
-    let object = value.as_object().ok_or(Problem::Type { expected: "an object" })?;
+    let object = value.as_object().ok_or(Problem::Type {
+        expected: "an object",
+    })?;
     counted(object.len(), 0, crate::ARGUMENTS_MAX)?;
     let read = |(name, value): (&str, &Value)| {
         let place = shown(name);
         let name: ArgumentName = name.parse()?;
-        Ok((name, read_argument(value).map_err(|e: AuthorityError| e.within(&place))?))
+        Ok((
+            name,
+            read_argument(value).map_err(|e: AuthorityError| e.within(&place))?,
+        ))
     };
     object.iter().map(read).collect()
 }
@@ -99,14 +126,22 @@ fn read_argument(value: &Value) -> Result<Argument, AuthorityError> {
         return Ok(Argument::Any);
     }
     if value.as_object().is_none() {
-        return Err(Problem::Type { expected: "\"any\" or an object of constraints" }.into());
+        return Err(Problem::Type {
+            expected: "\"any\" or an object of constraints",
+        }
+        .into());
     }
     let known: Vec<&str> = Constraint::KINDS.into_iter().chain([OPTIONAL]).collect();
     let members = members(value, &known)?;
     let optional = match members.get(OPTIONAL) {
         None => false,
         Some(value) => value.as_bool().ok_or_else(|| {
-            AuthorityError::new(OPTIONAL, Problem::Type { expected: "true or false" })
+            AuthorityError::new(
+                OPTIONAL,
+                Problem::Type {
+                    expected: "true or false",
+                },
+            )
         })?,
     };
     let mut constraints = Vec::new();
@@ -127,34 +162,57 @@ fn read_constraint(kind: &str, value: &Value) -> Result<Constraint, AuthorityErr
         "glob" => Constraint::Glob(parsed(value)?),
         "range" => {
             let members = members(value, &["min", "max"])?;
-            Constraint::Range(Range::new(members.decimal("min")?, members.decimal("max")?)?)
+            Constraint::Range(Range::new(
+                members.decimal("min")?,
+                members.decimal("max")?,
+            )?)
         }
         "max_length" => {
             let length = value.as_u64().and_then(|n| u32::try_from(n).ok());
-            let problem = Problem::Number { min: 0, max: u32::MAX.into() };
+            let problem = Problem::Number {
+                min: 0,
+                max: u32::MAX.into(),
+            };
             Constraint::MaxLength(length.ok_or(problem)?)
         }
-        other => return Err(Problem::UnknownMember { member: shown(other) }.into()),
+        other => {
+            return Err(Problem::UnknownMember {
+                member: shown(other),
+            }
+            .into());
+        }
     })
 }
 
 fn set(value: &Value) -> Result<ScalarSet, AuthorityError> {
-    let items = value.as_array().ok_or(Problem::Type { expected: "an array" })?;
+    let items = value.as_array().ok_or(Problem::Type {
+        expected: "an array",
+    })?;
     counted(items.len(), 1, SET_LEN_MAX)?;
     let read = |(index, item)| {
         Scalar::from_value(item).map_err(|p| AuthorityError::new(at_index(index), p))
     };
-    let scalars: Vec<Scalar> = items.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    let scalars: Vec<Scalar> = items
+        .iter()
+        .enumerate()
+        .map(read)
+        .collect::<Result<_, _>>()?;
     Ok(ScalarSet::new(scalars)?)
 }
 
 fn write_argument(argument: &Argument) -> Value {
-    let Argument::Bounded(bounds) = argument else { return ANY.into() };
+    let Argument::Bounded(bounds) = argument else {
+        return ANY.into();
+    };
     let mut object = Object::new();
     for constraint in bounds.constraints() {
         object = object.with(constraint.kind(), write_constraint(constraint));
     }
-    if bounds.optional() { object.with(OPTIONAL, true).into() } else { object.into() }
+    if bounds.optional() {
+        object.with(OPTIONAL, true).into()
+    } else {
+        object.into()
+    }
 }
 
 fn write_constraint(constraint: &Constraint) -> Value {

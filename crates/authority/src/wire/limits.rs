@@ -25,7 +25,9 @@ pub(super) fn read(value: &Value) -> Result<Limits, AuthorityError> {
         limits = limits.with_rate(rate(value).map_err(|e| e.within("rate"))?);
     }
     if members.get("sums").is_some() {
-        limits = limits.with_sums(sums(&members)?).map_err(|p| AuthorityError::new("sums", p))?;
+        limits = limits
+            .with_sums(sums(&members)?)
+            .map_err(|p| AuthorityError::new("sums", p))?;
     }
     Ok(limits)
 }
@@ -54,11 +56,20 @@ pub(super) fn write(limits: &Limits) -> Value {
 
 /// An instant as RFC 3339 writes it, in whatever zone.
 fn not_after(members: &Members<'_>) -> Result<Option<Timestamp>, AuthorityError> {
-    let Some(value) = members.get("not_after") else { return Ok(None) };
+    let Some(value) = members.get("not_after") else {
+        return Ok(None);
+    };
     let error = |problem| AuthorityError::new("not_after", problem);
-    let text = value.as_str().ok_or(error(Problem::Type { expected: "a text" }))?;
+    let text = value
+        .as_str()
+        .ok_or(error(Problem::Type { expected: "a text" }))?;
     let expected = "an instant such as `2026-11-22T00:30:28.000Z`";
-    text.parse().map(Some).map_err(|_| error(Problem::Text { seen: shown(text), expected }))
+    text.parse().map(Some).map_err(|_| {
+        error(Problem::Text {
+            seen: shown(text),
+            expected,
+        })
+    })
 }
 
 fn rate(value: &Value) -> Result<Rate, AuthorityError> {
@@ -68,7 +79,10 @@ fn rate(value: &Value) -> Result<Rate, AuthorityError> {
         let number = number.and_then(|n| u32::try_from(n).ok());
         number.ok_or_else(|| AuthorityError::from(Problem::MissingMember { member: name }))
     };
-    let (count, per_secs) = (whole("count", RATE_COUNT_MAX)?, whole("per_secs", RATE_SECS_MAX)?);
+    let (count, per_secs) = (
+        whole("count", RATE_COUNT_MAX)?,
+        whole("per_secs", RATE_SECS_MAX)?,
+    );
     Ok(Rate::new(count, per_secs)?)
 }
 
@@ -82,6 +96,8 @@ fn sums(members: &Members<'_>) -> Result<Vec<Sum>, AuthorityError> {
 
 fn sum(value: &Value) -> Result<Sum, AuthorityError> {
     let members = members(value, &["argument", "max"])?;
-    let max = members.decimal("max")?.ok_or(Problem::MissingMember { member: "max" })?;
+    let max = members
+        .decimal("max")?
+        .ok_or(Problem::MissingMember { member: "max" })?;
     Ok(Sum::new(members.parsed("argument")?, max))
 }

@@ -11,13 +11,15 @@ use crate::{AuthorityError, Problem};
 pub(super) struct Members<'a>(&'a Object);
 
 /// The members of `value`, which may have no others than `known`.
-pub(super) fn members<'a>(
-    value: &'a Value,
-    known: &[&str],
-) -> Result<Members<'a>, AuthorityError> {
-    let object = value.as_object().ok_or(Problem::Type { expected: "an object" })?;
+pub(super) fn members<'a>(value: &'a Value, known: &[&str]) -> Result<Members<'a>, AuthorityError> {
+    let object = value.as_object().ok_or(Problem::Type {
+        expected: "an object",
+    })?;
     match object.iter().find(|(name, _)| !known.contains(name)) {
-        Some((name, _)) => Err(Problem::UnknownMember { member: shown(name) }.into()),
+        Some((name, _)) => Err(Problem::UnknownMember {
+            member: shown(name),
+        }
+        .into()),
         None => Ok(Members(object)),
     }
 }
@@ -33,12 +35,17 @@ impl<'a> Members<'a> {
     }
 
     pub(super) fn needed(&self, name: &'static str) -> Result<&'a Value, AuthorityError> {
-        self.get(name).ok_or_else(|| Problem::MissingMember { member: name }.into())
+        self.get(name)
+            .ok_or_else(|| Problem::MissingMember { member: name }.into())
     }
 
     pub(super) fn array(&self, name: &'static str) -> Result<&'a [Value], AuthorityError> {
-        let expected = Problem::Type { expected: "an array" };
-        self.needed(name)?.as_array().ok_or_else(|| AuthorityError::new(name, expected))
+        let expected = Problem::Type {
+            expected: "an array",
+        };
+        self.needed(name)?
+            .as_array()
+            .ok_or_else(|| AuthorityError::new(name, expected))
     }
 
     pub(super) fn parsed<T>(&self, name: &'static str) -> Result<T, AuthorityError>
@@ -54,19 +61,36 @@ impl<'a> Members<'a> {
         min: u64,
         max: u64,
     ) -> Result<Option<u64>, AuthorityError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         let number = value.as_u64().filter(|n| (min..=max).contains(n));
-        number.map(Some).ok_or_else(|| AuthorityError::new(name, Problem::Number { min, max }))
+        number
+            .map(Some)
+            .ok_or_else(|| AuthorityError::new(name, Problem::Number { min, max }))
     }
 
     pub(super) fn decimal(&self, name: &'static str) -> Result<Option<Decimal>, AuthorityError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         let text = value.as_str().ok_or_else(|| {
-            AuthorityError::new(name, Problem::Type { expected: "a text with a decimal number" })
+            AuthorityError::new(
+                name,
+                Problem::Type {
+                    expected: "a text with a decimal number",
+                },
+            )
         })?;
         text.parse().map(Some).map_err(|_| {
             let expected = "an exact decimal number";
-            AuthorityError::new(name, Problem::Text { seen: shown(text), expected })
+            AuthorityError::new(
+                name,
+                Problem::Text {
+                    seen: shown(text),
+                    expected,
+                },
+            )
         })
     }
 }
@@ -77,5 +101,6 @@ where
     T: FromStr<Err: Into<Problem>>,
 {
     let text = value.as_str().ok_or(Problem::Type { expected: "a text" })?;
-    text.parse::<T>().map_err(|e| AuthorityError::from(e.into()))
+    text.parse::<T>()
+        .map_err(|e| AuthorityError::from(e.into()))
 }

@@ -79,6 +79,21 @@ fn a_key_of_one_algorithm_refuses_the_signatures_of_the_other() {
 }
 
 #[test]
+fn keys_under_which_anyone_can_sign_are_refused() {
+    for mut key in SMALL_ORDER {
+        assert_eq!(
+            PublicKey::from_bytes(Alg::Ed25519, &key),
+            Err(ParsePublicKeyError::Key)
+        );
+        key[31] |= 0x80;
+        assert_eq!(
+            PublicKey::from_bytes(Alg::Ed25519, &key),
+            Err(ParsePublicKeyError::Key)
+        );
+    }
+}
+
+#[test]
 fn texts_that_are_no_key_are_refused() {
     for bad in [
         "",

@@ -48,8 +48,8 @@ impl NoteSigner {
         &self.key
     }
 
-    /// Signs `text`, which ends in a newline. `at`, in seconds since 1970, is what a witness vouches
-    /// for; a log's own key leaves it out.
+    /// Signs `text`, which ends in a newline. `at`, in seconds since 1970, is the time a witness
+    /// vouches for; a key of [`KeyKind::Note`] leaves it out.
     pub fn sign(&self, text: &str, at: u64) -> Result<SignedNote, NoteSignError> {
         if !text.ends_with('\n') || text.len() > NOTE_LEN_MAX / 2 {
             return Err(NoteSignError::Text);

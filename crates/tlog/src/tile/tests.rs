@@ -72,7 +72,9 @@ fn short_and_ragged_tiles_are_refused() {
 
 proptest! {
     #[test]
-    fn any_path_that_parses_prints_as_it_was(text in "tile/([0-9]{1,2}|entries)/(x[0-9]{3}/){0,6}[0-9]{3}(\\.p/[0-9]{1,3})?") {
+    fn any_path_that_parses_prints_as_it_was(
+        text in "tile/([0-9]{1,2}|entries)/(x[0-9]{3}/){0,6}[0-9]{3}(\\.p/[0-9]{1,3})?",
+    ) {
         if let Ok(path) = text.parse::<TilePath>() {
             prop_assert_eq!(path.to_string(), text);
         }

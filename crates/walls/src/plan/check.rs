@@ -2,9 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{
-    ARGV_MAX, BINDS_MAX, COPIES_MAX, ENV_MAX, HOST_UID_MIN, Limits, Network, Plan,
-};
+use super::{ARGV_MAX, BINDS_MAX, COPIES_MAX, ENV_MAX, HOST_UID_MIN, Limits, Network, Plan};
 
 /// Directories that the builder makes itself; nothing may be placed at, above or below them.
 const RESERVED: [&str; 3] = ["/proc", "/dev", "/tmp"];
@@ -91,7 +89,10 @@ pub(crate) fn check(plan: &Plan, sources: usize, caller: u32) -> Result<(), Plan
         }
     }
     if plan.copies.len() != sources {
-        return Err(PlanError::Sources { copies: plan.copies.len(), sources });
+        return Err(PlanError::Sources {
+            copies: plan.copies.len(),
+            sources,
+        });
     }
     limits(&plan.limits)?;
     host_uid(plan.host_uid, caller)?;
@@ -109,7 +110,10 @@ fn texts(plan: &Plan) -> Result<(), PlanError> {
     let odd = |(name, value): &(&String, &String)| {
         name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
     };
-    plan.env.iter().find(odd).map_or(Ok(()), |(name, _)| Err(PlanError::Text(name.clone())))
+    plan.env
+        .iter()
+        .find(odd)
+        .map_or(Ok(()), |(name, _)| Err(PlanError::Text(name.clone())))
 }
 
 fn limits(limits: &Limits) -> Result<(), PlanError> {
@@ -130,17 +134,18 @@ fn limits(limits: &Limits) -> Result<(), PlanError> {
 fn host_uid(uid: Option<u32>, caller: u32) -> Result<(), PlanError> {
     match uid {
         None if caller == 0 => Err(PlanError::HostUidMissing),
-        None => Ok(()),
         Some(uid) if caller != 0 => Err(PlanError::HostUidUnprivileged(uid)),
         Some(uid) if !(HOST_UID_MIN..u32::MAX - 1).contains(&uid) => {
             Err(PlanError::HostUidRange(uid))
         }
-        Some(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
 fn door(plan: &Plan) -> Result<(), PlanError> {
-    let Some(door) = &plan.door else { return Ok(()) };
+    let Some(door) = &plan.door else {
+        return Ok(());
+    };
     if plan.network == Network::Host {
         return Err(PlanError::DoorOnHostNetwork);
     }
@@ -167,7 +172,7 @@ fn places(plan: &Plan) -> Result<(), PlanError> {
     for place in &places {
         plain(place)?;
         let reserved = |path: &&str| place.starts_with(path) || Path::new(path).starts_with(place);
-        if RESERVED.iter().any(|path| reserved(&path)) {
+        if RESERVED.iter().any(reserved) {
             return Err(PlanError::Reserved(place.to_path_buf()));
         }
     }
@@ -186,7 +191,11 @@ fn places(plan: &Plan) -> Result<(), PlanError> {
 
 fn plain(path: &Path) -> Result<(), PlanError> {
     plain_or_root(path)?;
-    if path.parent().is_none() { Err(PlanError::Path(path.to_path_buf())) } else { Ok(()) }
+    if path.parent().is_none() {
+        Err(PlanError::Path(path.to_path_buf()))
+    } else {
+        Ok(())
+    }
 }
 
 fn plain_or_root(path: &Path) -> Result<(), PlanError> {

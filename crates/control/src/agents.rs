@@ -1,0 +1,52 @@
+//! Agents: registration and life cycle.
+
+mod activate;
+mod list;
+mod register;
+mod retire;
+mod suspend;
+
+use aims_json::Object;
+use aims_model::agent::Stage;
+use aims_model::{Agent, CutOff, Event, EventKind, Subject};
+use aims_store::Txn;
+use aims_types::{Cx, Revision};
+
+pub use activate::ActivateAgentError;
+pub use list::ListAgentsError;
+pub use register::{EVIDENCE_LEN_MAX, RegisterAgent, RegisterAgentError, SHARED_NAMES};
+pub use retire::RetireAgentError;
+pub use suspend::SuspendAgentError;
+
+use crate::recording::event;
+
+/// Writes an agent's new stage, with the cut-off that goes with it.
+pub(crate) async fn staged(
+    txn: &mut dyn Txn,
+    agent: &Agent,
+    cut_off: Option<Revision>,
+) -> Result<(), aims_store::Error> {
+    txn.agent_update(agent).await?;
+    if let Some(at_or_before) = cut_off {
+        txn.cutoff_insert(&CutOff { subject: Subject::Agent(agent.id), at_or_before }).await?;
+    }
+    Ok(())
+}
+
+/// The record of a change of stage.
+pub(crate) fn stage_event(
+    cx: &Cx,
+    agent: &Agent,
+    from: Stage,
+    (cut_off, more): (Option<Revision>, Object),
+) -> Event {
+    let mut body = more
+        .with("agent", agent.id.to_string())
+        .with("name", agent.name.as_str())
+        .with("from", from.as_str())
+        .with("to", agent.stage.as_str());
+    if let Some(revision) = cut_off {
+        body = body.with("cut_off", revision.number());
+    }
+    event(cx, EventKind::AgentStageChanged, body)
+}

@@ -1,0 +1,79 @@
+//! What a control plane is made of.
+
+use std::sync::Arc;
+
+use aims_keys::KeyStore;
+use aims_links::ShippedRecord;
+use aims_store::Store;
+use aims_types::{Clock, Entropy, Gateway, Id};
+use async_trait::async_trait;
+
+/// Everything that the use cases reach outside of themselves.
+#[derive(Clone)]
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// Private keys.
+    pub keys: Arc<KeyStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where records of gateways go; [`NoLog`] until there is a log.
+    pub records: Arc<dyn RecordSink>,
+    /// What the operator configured.
+    pub config: Config,
+}
+
+/// What the operator configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The issuer of tokens, which is also the base of the admin API's `htu`: `https://aims.local`.
+    pub issuer: String,
+    /// The resource (audience) of the gateways' endpoints: `https://gateway.aims.local`.
+    pub resource: String,
+}
+
+/// Takes over the records of gateways into the log.
+#[async_trait]
+pub trait RecordSink: Send + Sync {
+    /// Takes over records in order; returns the last number that is in the log now.
+    async fn take(
+        &self,
+        gateway: Id<Gateway>,
+        records: Vec<ShippedRecord>,
+    ) -> Result<u64, RecordSinkError>;
+
+    /// The last number of the gateway's records that is in the log.
+    async fn head(&self, gateway: Id<Gateway>) -> Result<u64, RecordSinkError>;
+}
+
+/// Why records were not taken over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordSinkError {
+    /// The log can't be written now; the records stay with the gateway.
+    #[error("the log is not available: {0}")]
+    Unavailable(String),
+    /// The records are not what the log can take: malformed, foreign, or with a gap.
+    #[error("the records are refused: {0}")]
+    Refused(String),
+}
+
+/// The sink before there is a log: initialisation makes the log's key. It refuses everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLog;
+
+#[async_trait]
+impl RecordSink for NoLog {
+    async fn take(
+        &self,
+        _gateway: Id<Gateway>,
+        _records: Vec<ShippedRecord>,
+    ) -> Result<u64, RecordSinkError> {
+        Err(RecordSinkError::Unavailable("no log is open".to_owned()))
+    }
+
+    async fn head(&self, _gateway: Id<Gateway>) -> Result<u64, RecordSinkError> {
+        Err(RecordSinkError::Unavailable("no log is open".to_owned()))
+    }
+}

@@ -1,0 +1,224 @@
+//! Publishing: what gateways decide against, in the order of revisions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aims_links::{ControlState, Enforce, EnforceError};
+use aims_model::{EnrolledKey, KeyPurpose};
+use aims_store::Reader;
+use aims_types::{Gateway, Id, Revision};
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use crate::{ControlPlane, Fault};
+
+/// The purposes of keys whose signatures gateways check.
+const PUBLISHED: [KeyPurpose; 5] = [
+    KeyPurpose::Token,
+    KeyPurpose::Grant,
+    KeyPurpose::Log,
+    KeyPurpose::Node,
+    KeyPurpose::Person,
+];
+
+/// A change that is durable, and which gateways have not taken it over.
+#[derive(Debug, Clone)]
+pub struct Committed<T> {
+    /// What came of it.
+    pub value: T,
+    /// The revision at which it is in force.
+    pub revision: Revision,
+    /// The gateways that did not acknowledge it; empty when all did.
+    pub lapsed: Vec<Lapse>,
+}
+
+/// A gateway that did not take over a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lapse {
+    /// Which.
+    pub gateway: Id<Gateway>,
+    /// Why.
+    pub why: String,
+    /// Whether it is known to deny everything until it gets a usable state.
+    pub denies_everything: bool,
+}
+
+/// The gateways, and the state that they were given last.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    /// Held while a state is read and pushed, so that no older state follows a newer one.
+    turn: Mutex<Turn>,
+}
+
+#[derive(Default)]
+struct Turn {
+    gateways: BTreeMap<Id<Gateway>, Attached>,
+    newest: Option<Arc<ControlState>>,
+}
+
+struct Attached {
+    link: Arc<dyn Enforce>,
+    /// The revision that it acknowledged last.
+    at: Revision,
+}
+
+impl ControlPlane {
+    /// What gateways decide against now.
+    pub async fn state(&self) -> Result<ControlState, Fault> {
+        let mut reader = self.store().read().await?;
+        self.read_state(reader.as_mut()).await
+    }
+
+    /// Wraps a change that was committed at `revision`, after pushing it to every gateway.
+    pub(crate) async fn published<T>(&self, value: T, revision: Revision) -> Committed<T> {
+        Committed { value, revision, lapsed: self.publish(revision).await }
+    }
+
+    /// Brings every gateway to a state at `revision` or later, and waits for all of them. Gives
+    /// those that did not acknowledge.
+    pub(crate) async fn publish(&self, revision: Revision) -> Vec<Lapse> {
+        let mut turn = self.publisher().turn.lock().await;
+        if turn.gateways.values().all(|gateway| gateway.at >= revision) {
+            return Vec::new();
+        }
+        let state = match self.newest_state(&turn).await {
+            Ok(state) => state,
+            Err(fault) => {
+                tracing::error!(%revision, %fault, "the state can't be read for the gateways");
+                return turn.all_lapsed(revision, &fault.to_string());
+            }
+        };
+        turn.newest = Some(Arc::clone(&state));
+        let behind = turn.gateways.iter().filter(|(_, gateway)| gateway.at < state.revision);
+        let pushes = behind.map(|(id, gateway)| push(*id, gateway, &state));
+        let mut lapsed = Vec::new();
+        for (id, pushed) in join_all(pushes).await {
+            match pushed {
+                Ok(at) => turn.acknowledged(id, at),
+                Err(lapse) => lapsed.push(lapse),
+            }
+        }
+        lapsed
+    }
+
+    /// Gives a gateway the newest state, and from then on every later one.
+    pub(crate) async fn attach(
+        &self,
+        id: Id<Gateway>,
+        link: Arc<dyn Enforce>,
+    ) -> Result<Revision, AttachError> {
+        let mut turn = self.publisher().turn.lock().await;
+        let state = self.newest_state(&turn).await?;
+        let at = link.apply(Arc::clone(&state)).await?;
+        if at < state.revision {
+            return Err(AttachError::Behind { at, wanted: state.revision });
+        }
+        turn.newest = Some(state);
+        turn.gateways.insert(id, Attached { link, at });
+        Ok(at)
+    }
+
+    /// A gateway to ask about a tool server.
+    pub(crate) async fn any_gateway(&self) -> Option<Arc<dyn Enforce>> {
+        let turn = self.publisher().turn.lock().await;
+        turn.gateways.values().next().map(|gateway| Arc::clone(&gateway.link))
+    }
+
+    /// Whether a gateway has joined.
+    pub(crate) async fn knows_gateway(&self, id: Id<Gateway>) -> bool {
+        self.publisher().turn.lock().await.gateways.contains_key(&id)
+    }
+
+    async fn newest_state(&self, turn: &Turn) -> Result<Arc<ControlState>, Fault> {
+        let mut reader = self.store().read().await?;
+        if let Some(newest) = &turn.newest
+            && newest.revision == reader.revision().await?
+        {
+            return Ok(Arc::clone(newest));
+        }
+        let state = self.read_state(reader.as_mut()).await?;
+        Ok(Arc::new(match &turn.newest {
+            Some(before) => sharing(state, before),
+            None => state,
+        }))
+    }
+
+    async fn read_state(&self, reader: &mut dyn Reader) -> Result<ControlState, Fault> {
+        let revision = reader.revision().await?;
+        let policy = reader.policy_current().await?;
+        let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
+        let mut keys: Vec<EnrolledKey> = Vec::new();
+        for purpose in PUBLISHED {
+            keys.extend(reader.keys(purpose).await?);
+        }
+        Ok(ControlState {
+            revision,
+            issuer: self.parts().config.issuer.clone(),
+            policy: Arc::new(policy),
+            servers: Arc::new(reader.servers().await?),
+            keys: Arc::new(keys),
+            cutoffs: Arc::new(reader.cutoffs().await?),
+        })
+    }
+}
+
+impl Turn {
+    fn acknowledged(&mut self, id: Id<Gateway>, at: Revision) {
+        if let Some(gateway) = self.gateways.get_mut(&id) {
+            gateway.at = gateway.at.max(at);
+        }
+    }
+
+    fn all_lapsed(&self, revision: Revision, why: &str) -> Vec<Lapse> {
+        let behind = self.gateways.iter().filter(|(_, gateway)| gateway.at < revision);
+        let lapse = |(id, _): (&Id<Gateway>, &Attached)| Lapse {
+            gateway: *id,
+            why: why.to_owned(),
+            denies_everything: false,
+        };
+        behind.map(lapse).collect()
+    }
+}
+
+/// Why a gateway was not attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+    #[error("the gateway is at revision {at} where {wanted} is in force")]
+    Behind { at: Revision, wanted: Revision },
+    #[error(transparent)]
+    Internal(#[from] Fault),
+}
+
+async fn push(
+    id: Id<Gateway>,
+    gateway: &Attached,
+    state: &Arc<ControlState>,
+) -> (Id<Gateway>, Result<Revision, Lapse>) {
+    let pushed = match gateway.link.apply(Arc::clone(state)).await {
+        Ok(at) if at >= state.revision => Ok(at),
+        Ok(at) => Err((format!("it stays at revision {at}"), false)),
+        Err(error @ EnforceError::Unusable { .. }) => Err((error.to_string(), true)),
+        Err(error @ EnforceError::Link(_)) => Err((error.to_string(), false)),
+    };
+    let pushed = pushed.map_err(|(why, denies_everything)| {
+        tracing::warn!(gateway = %id, revision = %state.revision, why, "a gateway lapsed");
+        Lapse { gateway: id, why, denies_everything }
+    });
+    (id, pushed)
+}
+
+/// Keeps what did not change as the same value, so that gateways can tell by the pointer.
+fn sharing(new: ControlState, before: &ControlState) -> ControlState {
+    fn keep<T: PartialEq>(new: Arc<T>, before: &Arc<T>) -> Arc<T> {
+        if *new == **before { Arc::clone(before) } else { new }
+    }
+    ControlState {
+        policy: keep(new.policy, &before.policy),
+        servers: keep(new.servers, &before.servers),
+        keys: keep(new.keys, &before.keys),
+        cutoffs: keep(new.cutoffs, &before.cutoffs),
+        ..new
+    }
+}

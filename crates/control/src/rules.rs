@@ -1,0 +1,158 @@
+//! The organisation's policies, compiled against the tools that are registered.
+
+use aims_authority::{Authority, Detail};
+use aims_json::{Limits, Object};
+use aims_model::{Agent, Person, ToolServer};
+use aims_policy::{
+    Action, AgentFacts, Decision, DenyReason, PolicyErrors, PolicySet, Posture, Principal, Request,
+    Schema, SchemaError, SchemaSource, ServerTools, Session, TaskFacts, ToolShape, evaluate,
+};
+use aims_types::{Id, Name, Task};
+
+/// Why a policy text is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// The schema of the registered tools can't be made.
+    #[error("no schema can be made of the registered tools: {0}")]
+    Schema(#[from] SchemaError),
+    /// A tool's `inputSchema` is not JSON.
+    #[error("the input schema of tool `{tool}` of `{server}` is not acceptable JSON: {reason}")]
+    InputSchema {
+        /// The server.
+        server: Name,
+        /// The tool.
+        tool: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The text has mistakes, each with its line and column.
+    #[error("{}", first_of(.0))]
+    Text(PolicyErrors),
+}
+
+impl From<PolicyErrors> for RulesError {
+    fn from(errors: PolicyErrors) -> Self {
+        Self::Text(errors)
+    }
+}
+
+fn first_of(errors: &PolicyErrors) -> String {
+    let count = errors.iter().count();
+    let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+    errors.iter().next().map_or_else(String::new, |first| {
+        format!("line {}, column {}: {}{more}", first.line, first.column, first.message)
+    })
+}
+
+/// Validates a policy text against the tools of `servers`.
+pub(crate) fn compile(text: &str, servers: &[ToolServer]) -> Result<PolicySet, RulesError> {
+    Ok(PolicySet::compile(text, &schema(servers)?)?)
+}
+
+/// The schema of the tools of `servers`.
+pub(crate) fn schema(servers: &[ToolServer]) -> Result<Schema, RulesError> {
+    let servers = servers.iter().map(tools_of).collect::<Result<_, _>>()?;
+    Ok(Schema::generate(&SchemaSource { servers })?)
+}
+
+fn tools_of(server: &ToolServer) -> Result<ServerTools, RulesError> {
+    let shape = |pin: &aims_model::ToolPin| {
+        let parsed = aims_json::parse(pin.input_schema.as_bytes(), &Limits::MESSAGE);
+        match parsed {
+            Ok(input_schema) => Ok(ToolShape { name: pin.name.clone(), input_schema }),
+            Err(error) => Err(RulesError::InputSchema {
+                server: server.name.clone(),
+                tool: pin.name.clone(),
+                reason: error.to_string(),
+            }),
+        }
+    };
+    let tools = server.tools.iter().map(shape).collect::<Result<_, _>>()?;
+    Ok(ServerTools { server: server.name.clone(), tools })
+}
+
+/// Who and what a hop of authority is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hop<'a> {
+    pub(crate) person: &'a Person,
+    pub(crate) agent: &'a Agent,
+    pub(crate) owner: &'a Person,
+    pub(crate) task: Id<Task>,
+    pub(crate) purpose: &'a str,
+    pub(crate) authority: &'a Authority,
+}
+
+/// What the policies have against a hop of authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Objection {
+    pub(crate) principal: String,
+    pub(crate) resource: String,
+    pub(crate) reason: String,
+}
+
+/// Asks the policies about every tool and host that an authority names, for person and agent.
+///
+/// A host is known completely, so it has to be permitted. Arguments of tools come with each call;
+/// here only a tool that is forbidden when asked without arguments is objected to, which is what
+/// would never be listed to the agent.
+pub(crate) fn objection(policies: &PolicySet, hop: &Hop<'_>) -> Option<Objection> {
+    let agent = AgentFacts {
+        name: &hop.agent.name,
+        owner: &hop.owner.name,
+        environment: hop.agent.environment.as_str(),
+        assurance: hop.agent.assurance.as_str(),
+    };
+    let principals = [
+        (format!("person `{}`", hop.person.name), Principal::Person(&hop.person.name)),
+        (format!("agent `{}`", hop.agent.name), Principal::Agent(agent)),
+    ];
+    let asked = |principal, action| {
+        evaluate(policies, &Request {
+            principal,
+            action,
+            task: TaskFacts { id: hop.task, purpose: hop.purpose },
+            session: Session { calls: 0 },
+            posture: Posture { assurance: hop.agent.assurance.as_str() },
+        })
+        .decision
+    };
+    for detail in hop.authority.details() {
+        for (who, principal) in &principals {
+            let found = match detail {
+                Detail::Egress(egress) => {
+                    let (host, port) = (egress.host().as_str(), egress.port());
+                    denial(asked(*principal, Action::Connect { host, port }))
+                        .map(|reason| (format!("{host}:{port}"), reason))
+                }
+                Detail::Tools(tools) => tools.actions().iter().find_map(|tool| {
+                    let (server, tool, arguments) = (tools.server(), tool.as_str(), &Object::new());
+                    let action = Action::CallTool { server, tool, arguments };
+                    forbidden(asked(*principal, action))
+                        .map(|reason| (format!("{server}/{tool}"), reason))
+                }),
+            };
+            if let Some((resource, reason)) = found {
+                return Some(Objection { principal: who.clone(), resource, reason });
+            }
+        }
+    }
+    None
+}
+
+fn denial(decision: Decision) -> Option<String> {
+    match decision {
+        Decision::Permit { .. } => None,
+        Decision::Deny { reason: DenyReason::NoPermit } => Some("no policy permits it".to_owned()),
+        other => forbidden(other).or_else(|| Some("a policy failed".to_owned())),
+    }
+}
+
+fn forbidden(decision: Decision) -> Option<String> {
+    match decision {
+        Decision::Deny { reason: DenyReason::ForbiddenBy(policies) } => {
+            let names: Vec<&str> = policies.iter().map(Name::as_str).collect();
+            Some(format!("forbidden by policy `{}`", names.join("`, `")))
+        }
+        _ => None,
+    }
+}

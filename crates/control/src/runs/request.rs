@@ -1,0 +1,115 @@
+//! Asking for a launch: the person gets a ticket that works once, for a minute.
+
+use std::time::Duration;
+
+use aims_crypto::{base64url, sha256};
+use aims_json::Object;
+use aims_model::{EventKind, Run};
+use aims_types::{self as types, Cx, Entropy, EntropyError, Id, Secret, Timestamp};
+
+use crate::access::{AccessError, Principal};
+use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::liveness::{LiveTask, NotLive};
+use crate::recording::{Attempt, event};
+use crate::{ControlPlane, Fault};
+
+/// What a ticket starts with, so that scanners for secrets recognise it.
+pub const TICKET_PREFIX: &str = "aims_rt_";
+/// How long a ticket works, in seconds.
+pub const TICKET_TTL_SECS: u64 = 60;
+/// Random bytes in a ticket.
+const TICKET_LEN: usize = 32;
+
+/// A launch that was asked for. The ticket is shown once and kept nowhere.
+#[derive(Debug)]
+pub struct RunTicket {
+    /// The launch.
+    pub run: Id<types::Run>,
+    /// The ticket that a node redeems.
+    pub ticket: Secret<String>,
+    /// After this the ticket is worthless.
+    pub expires_at: Timestamp,
+}
+
+/// Why there is no launch.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestRunError {
+    /// Who asks may not.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Nothing may be started for the task.
+    #[error(transparent)]
+    NotLive(#[from] NotLive),
+    /// The server is at fault.
+    #[error(transparent)]
+    Internal(#[from] Fault),
+}
+
+internal_arm!(RequestRunError);
+
+impl Refused for RequestRunError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Access(error) => error.code(),
+            Self::NotLive(error) => error.code(),
+            Self::Internal(_) => INTERNAL,
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Asks for a launch of a task's agent: operators for any, members for agents that they own.
+    pub async fn run_request(
+        &self,
+        cx: &Cx,
+        task: Id<types::Task>,
+    ) -> Result<RunTicket, RequestRunError> {
+        let cx = cx.clone();
+        self.to_the_end(move |plane| async move {
+            let attempt = Attempt::new("run_request", &task.to_string());
+            let known = plane.store().read().await?.task(task).await?.is_some();
+            let attempt = if known { attempt.of_task(task) } else { attempt };
+            let done = request(&plane, &cx, task).await;
+            plane.recorded(&cx, attempt, done).await
+        })
+        .await
+    }
+}
+
+async fn request(
+    plane: &ControlPlane,
+    cx: &Cx,
+    task: Id<types::Task>,
+) -> Result<RunTicket, RequestRunError> {
+    let mut txn = plane.store().begin().await?;
+    let principal = Principal::admit(cx, txn.as_mut()).await?;
+    let unknown = || RequestRunError::NotLive(NotLive::UnknownTask);
+    let of = txn.task(task).await?.ok_or_else(unknown)?;
+    let agent = txn.agent(of.agent).await?.ok_or_else(unknown)?;
+    // Whose agent it is is asked first: others learn nothing of the task's state.
+    let principal = principal.owning(&agent)?;
+    let live = LiveTask::find(txn.as_mut(), task, cx.now).await?;
+    let ticket = new_ticket(cx.entropy.as_ref())?;
+    let run = Run {
+        id: cx.id()?,
+        task,
+        agent: live.agent.id,
+        requested_by: principal.person().id,
+        ticket: sha256(ticket.expose().as_bytes()),
+        expires_at: cx.now.plus(Duration::from_secs(TICKET_TTL_SECS)),
+        redeemed_at: None,
+    };
+    txn.run_insert(&run).await?;
+    let body = Object::new()
+        .with("run", run.id.to_string())
+        .with("agent", live.agent.spiffe_id.as_str())
+        .with("expires_at", run.expires_at.unix_millis());
+    txn.commit(vec![event(cx, EventKind::RunRequested, body).of_task(task)]).await?;
+    Ok(RunTicket { run: run.id, ticket, expires_at: run.expires_at })
+}
+
+fn new_ticket(entropy: &dyn Entropy) -> Result<Secret<String>, EntropyError> {
+    let mut random = [0_u8; TICKET_LEN];
+    entropy.fill(&mut random)?;
+    Ok(Secret::new(format!("{TICKET_PREFIX}{}", base64url::encode(&random))))
+}

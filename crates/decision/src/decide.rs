@@ -1,0 +1,292 @@
+//! The decision: chain ∧ authority ∧ policies ∧ requirements, for everyone on whose behalf.
+
+use aims_authority::{Call, Refusal, allows};
+use aims_model::{Assurance, Subject};
+use aims_policy::{
+    Action, AgentFacts, DenyReason, PolicySet, Posture, Principal, Request, Requirement,
+    RequirementKind, Session, TaskFacts, Verdict, evaluate,
+};
+use aims_types::{Delegation, Id, Name, Revision, Timestamp};
+
+use crate::budget::Charged;
+use crate::chain::{ChainError, VerifiedChain};
+use crate::cutoff::CutOffs;
+
+/// Everything a decision is made on.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Who acts, on whose behalf, with which authority.
+    pub chain: &'a VerifiedChain,
+    /// What is to be done.
+    pub call: Call<'a>,
+    /// The policies in force.
+    pub policies: &'a PolicySet,
+    /// The delegates of the chain's hops, in their order.
+    pub agents: &'a [AgentFacts<'a>],
+    /// How many calls the instance was permitted before this one.
+    pub calls: u32,
+    /// The assurance level at which the instance runs.
+    pub assurance: Assurance,
+    /// What the credential was issued under.
+    pub subjects: &'a [Subject],
+    /// The revision at which the credential was minted.
+    pub minted: Revision,
+    /// What is cut off.
+    pub cutoffs: &'a CutOffs,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+/// The decision and what was found on the way.
+#[derive(Debug, Clone)]
+pub enum Decision<'a> {
+    /// It may be done, once its uses are reserved.
+    Permit(Permit<'a>),
+    /// It may not be done.
+    Deny(Denied),
+    /// It may be done when these requirements are met.
+    StepUp(Needed),
+}
+
+/// Proof that a call was permitted. Only [`decide`] makes one.
+#[derive(Debug, Clone)]
+pub struct Permit<'a> {
+    findings: Findings,
+    charged: Vec<Charged<'a>>,
+    call: Call<'a>,
+}
+
+/// A denial with its reasons, the first one decisive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// What was found until it was clear.
+    pub findings: Findings,
+    /// Why; never empty. Root first, person before agents.
+    pub reasons: Vec<Reason>,
+}
+
+/// What has to be met first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needed {
+    /// What was found.
+    pub findings: Findings,
+    /// What is not met; never empty.
+    pub requirements: Vec<Requirement>,
+}
+
+/// What each stage found. A stage that was not reached is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// What each hop's authority said, root first.
+    pub hops: Vec<HopFinding>,
+    /// What the policies said for each distinct principal, the person first.
+    pub principals: Vec<PrincipalFinding>,
+    /// The requirements that apply, each with whether it is met.
+    pub requirements: Vec<(Requirement, bool)>,
+}
+
+/// What one hop's authority said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopFinding {
+    /// The hop.
+    pub delegation: Id<Delegation>,
+    /// The place of the detail that allowed the call, or the refusal.
+    pub result: Result<usize, Refusal>,
+}
+
+/// What the policies said for one principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalFinding {
+    /// Who.
+    pub principal: PrincipalName,
+    /// What.
+    pub verdict: Verdict,
+}
+
+/// A principal of a chain by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalName {
+    /// A person.
+    Person(Name),
+    /// An agent.
+    Agent(Name),
+}
+
+/// Why a call is denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Something it was issued under is cut off.
+    CutOff(Subject),
+    /// The chain is not valid now.
+    Chain(ChainError),
+    /// A hop's authority does not allow it.
+    Authority {
+        /// The hop.
+        delegation: Id<Delegation>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The facts of the chain's agents are not complete.
+    Principals,
+    /// The organisation's policies do not permit it for this principal.
+    Policy {
+        /// Who.
+        principal: PrincipalName,
+        /// Why.
+        reason: DenyReason,
+    },
+}
+
+/// Decides. Stages run in one order and each stage runs whole: cut-offs, chain, authority of every
+/// hop, policies for every distinct principal, requirements. What fails first decides.
+pub fn decide<'a>(case: &Case<'a>) -> Decision<'a> {
+    let mut findings = Findings::default();
+    if let Some(subject) = case.cutoffs.find(case.subjects, case.minted) {
+        return deny(findings, vec![Reason::CutOff(subject.clone())]);
+    }
+    if let Err(error) = case.chain.check_time(case.now) {
+        return deny(findings, vec![Reason::Chain(error)]);
+    }
+    findings.hops = hops(case);
+    let refused = findings.hops.iter().filter_map(|finding| {
+        let refusal = finding.result.as_ref().err()?.clone();
+        Some(Reason::Authority { delegation: finding.delegation, refusal })
+    });
+    let refused: Vec<Reason> = refused.collect();
+    if !refused.is_empty() {
+        return deny(findings, refused);
+    }
+    if case.agents.is_empty() || case.agents.len() != case.chain.hops().len() {
+        return deny(findings, vec![Reason::Principals]);
+    }
+    findings.principals = principals(case);
+    let forbidden = findings.principals.iter().filter_map(|finding| match &finding.verdict {
+        Verdict { decision: aims_policy::Decision::Deny { reason }, .. } => Some(Reason::Policy {
+            principal: finding.principal.clone(),
+            reason: reason.clone(),
+        }),
+        _ => None,
+    });
+    let forbidden: Vec<Reason> = forbidden.collect();
+    if !forbidden.is_empty() {
+        return deny(findings, forbidden);
+    }
+    findings.requirements = requirements(case, &findings.principals);
+    let unmet = findings.requirements.iter().filter(|(_, met)| !met);
+    let unmet: Vec<Requirement> = unmet.map(|(requirement, _)| requirement.clone()).collect();
+    if !unmet.is_empty() {
+        return Decision::StepUp(Needed { findings, requirements: unmet });
+    }
+    Decision::Permit(Permit { findings, charged: charged(case.chain), call: case.call })
+}
+
+/// Whether a tool may be listed: every hop's authority names it, and no policy forbids it whatever
+/// its arguments are (asked with none).
+pub fn listed(case: &Case<'_>) -> bool {
+    let Call::Tool { server, tool, .. } = case.call else { return false };
+    let seen = |hop: &crate::Hop| aims_authority::may_see(&hop.grant().authority, server, tool);
+    if !case.chain.hops().iter().all(seen) || case.agents.len() != case.chain.hops().len() {
+        return false;
+    }
+    let forbids = |finding: &PrincipalFinding| {
+        matches!(
+            &finding.verdict.decision,
+            aims_policy::Decision::Deny { reason: DenyReason::ForbiddenBy(_) }
+        )
+    };
+    !principals(case).iter().any(forbids)
+}
+
+impl<'a> Permit<'a> {
+    /// What was found.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    pub(crate) fn charged(&self) -> &[Charged<'a>] {
+        &self.charged
+    }
+
+    pub(crate) const fn call(&self) -> &Call<'a> {
+        &self.call
+    }
+}
+
+fn deny<'a>(findings: Findings, reasons: Vec<Reason>) -> Decision<'a> {
+    Decision::Deny(Denied { findings, reasons })
+}
+
+fn hops(case: &Case<'_>) -> Vec<HopFinding> {
+    let hop = |hop: &crate::Hop| {
+        let grant = hop.grant();
+        let place = |detail| {
+            let details = grant.authority.details();
+            details.iter().position(|other| std::ptr::eq(other, detail)).unwrap_or(0)
+        };
+        let result = allows(&grant.authority, &case.call, case.now);
+        HopFinding { delegation: grant.id, result: result.map(|allowed| place(allowed.detail())) }
+    };
+    case.chain.hops().iter().map(hop).collect()
+}
+
+fn charged(chain: &VerifiedChain) -> Vec<Charged<'_>> {
+    let grants = chain.hops().iter().map(crate::Hop::grant);
+    let charge = grants.map(|grant| Charged {
+        delegation: grant.id,
+        limits: grant.authority.limits(),
+        expires_at: grant.expires_at,
+    });
+    charge.collect()
+}
+
+/// The policies' answer for the person and each distinct agent of the chain.
+fn principals(case: &Case<'_>) -> Vec<PrincipalFinding> {
+    let person = case.chain.person_name();
+    let mut asked = vec![(PrincipalName::Person(person.clone()), Principal::Person(person))];
+    for agent in case.agents {
+        let name = PrincipalName::Agent(agent.name.clone());
+        if asked.iter().all(|(other, _)| *other != name) {
+            asked.push((name, Principal::Agent(*agent)));
+        }
+    }
+    let verdict = |(name, principal)| PrincipalFinding {
+        principal: name,
+        verdict: evaluate(case.policies, &request(case, principal)),
+    };
+    asked.into_iter().map(verdict).collect()
+}
+
+fn request<'a>(case: &Case<'a>, principal: Principal<'a>) -> Request<'a> {
+    let action = match case.call {
+        Call::Tool { server, tool, arguments } => Action::CallTool { server, tool, arguments },
+        Call::Egress { host, port } => Action::Connect { host, port },
+    };
+    let leaf = case.chain.leaf().map(crate::Hop::grant);
+    Request {
+        principal,
+        action,
+        task: TaskFacts {
+            id: leaf.map_or(Id::from_u128(0), |grant| grant.task),
+            purpose: leaf.map_or("", |grant| grant.purpose.as_str()),
+        },
+        session: Session { calls: case.calls },
+        posture: Posture { assurance: case.assurance.as_str() },
+    }
+}
+
+/// The requirements of all principals together, each once. No permit lifts one.
+fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requirement, bool)> {
+    let mut all: Vec<Requirement> =
+        principals.iter().flat_map(|finding| finding.verdict.requirements.clone()).collect();
+    all.sort();
+    all.dedup();
+    let met = |requirement: &Requirement| match &requirement.kind {
+        // A call carries no approval: none is accepted from an agent.
+        RequirementKind::Approval => false,
+        RequirementKind::Assurance(level) => level.as_str() == case.assurance.as_str(),
+    };
+    all.into_iter().map(|requirement| (requirement.clone(), met(&requirement))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! Who calls: token, proof of its key, and the chain behind it. The node is not believed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aims_crypto::{base64url, sha256};
+use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, verify_chain};
+use aims_json::Limits;
+use aims_links::{Control, LinkError, PrincipalFacts};
+use aims_model::{Subject, grant::chain_digest};
+use aims_oauth::{
+    AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
+    authenticate,
+};
+use aims_policy::AgentFacts;
+use aims_types::{Digest, Id, Person, Revision, Timestamp, TrustDomain};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::state::State;
+
+/// An authenticated caller with its verified chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) token: InstanceToken,
+    pub(crate) person: Id<Person>,
+    /// Digest of the token's text; the token itself is kept nowhere.
+    pub(crate) token_digest: Digest,
+    pub(crate) chain: Arc<ResolvedChain>,
+    /// What the credential was issued under.
+    pub(crate) subjects: Arc<[Subject]>,
+}
+
+/// A verified chain with the facts about its agents.
+#[derive(Debug)]
+pub(crate) struct ResolvedChain {
+    pub(crate) verified: VerifiedChain,
+    pub(crate) agents: Vec<PrincipalFacts>,
+    revision: Revision,
+}
+
+/// Why a caller is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthnError {
+    /// Token or proof are missing or refused.
+    #[error(transparent)]
+    Presentation(#[from] PresentationError),
+    /// A header is not text.
+    #[error("the header `{0}` is malformed")]
+    Header(&'static str),
+    /// The token is a person's: it administers, it does not act.
+    #[error("the token is not an instance's")]
+    NotAnInstance,
+    /// Something it was issued under is cut off.
+    #[error("the credential is cut off: {}", aims_decision::describe(.0))]
+    CutOff(Subject),
+    /// The chain does not hold.
+    #[error("the delegation chain does not hold: {0}")]
+    Chain(#[from] ChainError),
+    /// There is no such chain, or it is not the token's.
+    #[error("the delegation chain is not known: {0}")]
+    NoChain(&'static str),
+    /// The server could not be asked.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// Verified chains, by their hash, for one revision of the state.
+pub(crate) struct Chains {
+    capacity: usize,
+    by_hash: Mutex<HashMap<Digest, Arc<ResolvedChain>>>,
+}
+
+/// What checks callers.
+pub(crate) struct Authn {
+    pub(crate) resource: String,
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) chains: Chains,
+    pub(crate) replays: Mutex<ReplayCache>,
+}
+
+impl Authn {
+    /// Checks token and proof as a stranger's, cut-offs, and the chain.
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        target: (&str, &HttpUri),
+        state: &State,
+        control: &dyn Control,
+        now: Timestamp,
+    ) -> Result<Caller, AuthnError> {
+        let authorization = values(headers, AUTHORIZATION.as_str())?;
+        let (token, token_digest, signer) = self.token(headers, &authorization, target, state, now)?;
+        let mut subjects = subjects(&token, signer)?;
+        cut_off(state, &subjects, token.revision)?;
+        let chain = self.chain(&token, state, control, now).await?;
+        let person = chain.verified.person();
+        for hop in chain.verified.hops() {
+            subjects.push(Subject::Delegation(hop.grant().id));
+            subjects.push(Subject::Agent(hop.grant().delegate));
+        }
+        subjects.extend(chain.verified.keys().iter().cloned().map(Subject::Key));
+        subjects.push(Subject::Policy(state.policy.id));
+        cut_off(state, &subjects, token.revision)?;
+        let subjects = Arc::from(subjects);
+        Ok(Caller { token, person, token_digest, chain, subjects })
+    }
+
+    fn token(
+        &self,
+        headers: &HeaderMap,
+        authorization: &[&str],
+        (method, uri): (&str, &HttpUri),
+        state: &State,
+        now: Timestamp,
+    ) -> Result<(InstanceToken, Digest, String), AuthnError> {
+        let dpop = values(headers, "dpop")?;
+        let presented = Presented { authorization, dpop: &dpop, method, uri };
+        let expect = TokenExpect { issuer: &state.issuer, audience: &self.resource, now };
+        // Signatures are checked without the lock; the proof is noted in the shared memory after.
+        let mut nothing = ReplayCache::new(1);
+        let good = authenticate(&presented, &state.token_keys(now), &expect, &mut nothing)?;
+        {
+            let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+            good.proof().use_once(&mut replays, now).map_err(PresentationError::from)?;
+        }
+        let AccessToken::Instance(token) = good.token() else {
+            return Err(AuthnError::NotAnInstance);
+        };
+        let text = authorization.first().and_then(|value| value.split_once(' '));
+        let text = text.map_or("", |(_, text)| text.trim_matches(' '));
+        Ok((token.clone(), sha256(text.as_bytes()), kid(text)))
+    }
+
+    async fn chain(
+        &self,
+        token: &InstanceToken,
+        state: &State,
+        control: &dyn Control,
+        now: Timestamp,
+    ) -> Result<Arc<ResolvedChain>, AuthnError> {
+        let claimed = token.chain.grants();
+        let hash = chain_digest(claimed);
+        let chain = match self.chains.get(hash, state.revision) {
+            Some(chain) => chain,
+            None => self.resolve(token, claimed, hash, (state, control, now)).await?,
+        };
+        let verified = &chain.verified;
+        verified.check_time(now)?;
+        let leaf = verified.leaf().map(|hop| hop.grant());
+        let actor = token.act.as_ref().map(|act| act.current().sub.as_str());
+        let agent = leaf.map(|grant| grant.delegate_spiffe_id.as_str());
+        if verified.person().to_string() != token.subject
+            || leaf.map(|grant| grant.task) != Some(token.task)
+            || actor != agent
+            || agent != Some(token.common.client_id.as_str())
+        {
+            return Err(AuthnError::NoChain("the token speaks for somebody else"));
+        }
+        Ok(chain)
+    }
+
+    async fn resolve(
+        &self,
+        token: &InstanceToken,
+        claimed: &[Digest],
+        hash: Digest,
+        (state, control, now): (&State, &dyn Control, Timestamp),
+    ) -> Result<Arc<ResolvedChain>, AuthnError> {
+        let leaf = claimed.last().ok_or(AuthnError::NoChain("the token names none"))?;
+        let found = control.chain(*leaf).await?;
+        let found = found.ok_or(AuthnError::NoChain("its leaf was never granted"))?;
+        let grants: Vec<String> = found.hops.iter().map(|hop| hop.jws.clone()).collect();
+        let presented = PresentedChain {
+            grants: &grants,
+            claimed,
+            claimed_hash: hash,
+            task: token.task,
+            person: found.person.id,
+            trust_domain: &self.trust_domain,
+        };
+        let verified = verify_chain(&presented, state.keys(), now)?;
+        let agents: Vec<_> = found.hops.into_iter().map(|hop| hop.delegate).collect();
+        let same = verified.hops().iter().zip(&agents).all(|(hop, facts)| {
+            let grant = hop.grant();
+            grant.delegate == facts.id && grant.delegate_spiffe_id == facts.spiffe_id
+        });
+        if !same || found.person.name != *verified.person_name() {
+            return Err(AuthnError::NoChain("the facts are about somebody else"));
+        }
+        if found.person.removed_at.is_some_and(|at| at <= now) {
+            return Err(AuthnError::CutOff(Subject::Person(found.person.id)));
+        }
+        let chain = Arc::new(ResolvedChain { verified, agents, revision: state.revision });
+        self.chains.put(hash, Arc::clone(&chain));
+        Ok(chain)
+    }
+}
+
+impl Chains {
+    /// At most `capacity` chains.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity, by_hash: Mutex::default() }
+    }
+
+    /// A chain that was verified against this very revision.
+    fn get(&self, hash: Digest, revision: Revision) -> Option<Arc<ResolvedChain>> {
+        let chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        chains.get(&hash).filter(|chain| chain.revision == revision).cloned()
+    }
+
+    fn put(&self, hash: Digest, chain: Arc<ResolvedChain>) {
+        let mut chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if chains.len() >= self.capacity {
+            chains.retain(|_, other| other.revision == chain.revision);
+        }
+        if chains.len() < self.capacity {
+            chains.insert(hash, chain);
+        }
+    }
+}
+
+impl ResolvedChain {
+    /// What policies know of the agents, root first.
+    pub(crate) fn agent_facts(&self) -> Vec<AgentFacts<'_>> {
+        self.agents
+            .iter()
+            .map(|agent| AgentFacts {
+                name: &agent.name,
+                owner: &agent.owner,
+                environment: agent.environment.as_str(),
+                assurance: aims_model::Assurance::Confined.as_str(),
+            })
+            .collect()
+    }
+}
+
+/// Refuses what is cut off.
+pub(crate) fn cut_off(
+    state: &State,
+    subjects: &[Subject],
+    minted: Revision,
+) -> Result<(), AuthnError> {
+    match state.cutoffs.find(subjects, minted) {
+        Some(subject) => Err(AuthnError::CutOff(subject.clone())),
+        None => Ok(()),
+    }
+}
+
+fn subjects(token: &InstanceToken, signer: String) -> Result<Vec<Subject>, AuthnError> {
+    let person = token.subject.parse().map_err(|_| AuthnError::NotAnInstance)?;
+    Ok(vec![
+        Subject::Instance(token.instance),
+        Subject::Task(token.task),
+        Subject::Person(person),
+        Subject::Key(token.common.jkt.to_string()),
+        Subject::Key(signer),
+    ])
+}
+
+/// Which key signed a token that was verified.
+fn kid(text: &str) -> String {
+    let header = text.split('.').next().unwrap_or_default();
+    let header = base64url::decode(header).unwrap_or_default();
+    let header = aims_json::parse(&header, &Limits::TOKEN).ok();
+    let kid = header.as_ref().and_then(|header| header.get("kid")?.as_str());
+    kid.unwrap_or_default().to_owned()
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Vec<&'h str>, AuthnError> {
+    let text = |value: &'h http::HeaderValue| value.to_str().map_err(|_| AuthnError::Header(name));
+    headers.get_all(name).iter().map(text).collect()
+}

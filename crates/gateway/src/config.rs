@@ -1,0 +1,108 @@
+//! What an operator sets, and every bound that has a number.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aims_types::{Gateway, Id, TrustDomain};
+
+/// How a gateway is set up.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Its identity; names its records.
+    pub id: Id<Gateway>,
+    /// The trust domain whose grants count.
+    pub trust_domain: TrustDomain,
+    /// The resource that tokens must be for, without a slash at the end; endpoints are below it.
+    pub resource: String,
+    /// The issuer whose tokens are accepted.
+    pub issuer: String,
+    /// Where the durable log is.
+    pub wal_dir: PathBuf,
+    /// Where measured programs and trees are staged.
+    pub stage_dir: PathBuf,
+    /// The program that is re-executed as the walls' launcher.
+    pub self_exe: PathBuf,
+    /// As root, the first of the reserved host uids that tools get; `None` without privileges.
+    pub uid_base: Option<u32>,
+    /// What connections out may reach.
+    pub egress: EgressConfig,
+    /// The bounds.
+    pub limits: GatewayLimits,
+    /// The log's bounds.
+    pub wal: aims_wal::Limits,
+}
+
+/// What connections out may reach besides public addresses.
+#[derive(Debug, Clone, Default)]
+pub struct EgressConfig {
+    /// Hosts, as authority names them, that may resolve to loopback, link-local or private
+    /// addresses.
+    pub allow_private: Vec<String>,
+}
+
+/// Bounds on time, space and number.
+#[derive(Debug, Clone)]
+pub struct GatewayLimits {
+    /// Longest body of a request, in bytes.
+    pub body_bytes: usize,
+    /// Most client sessions.
+    pub sessions: usize,
+    /// Most client sessions of one instance.
+    pub sessions_per_instance: usize,
+    /// Most calls in flight in one session.
+    pub calls_per_session: usize,
+    /// A session that is not used for this long is ended.
+    pub session_idle: Duration,
+    /// How long a tool server may take to start and answer `initialize` and `tools/list`.
+    pub tool_start: Duration,
+    /// How long one call may take.
+    pub call: Duration,
+    /// How often a stream without news carries a comment.
+    pub keep_alive: Duration,
+    /// Most messages that a tool may send unasked within one second.
+    pub tool_messages_per_sec: u32,
+    /// Denials of one principal recorded one by one within [`Self::denial_window`]; more of them
+    /// are counted.
+    pub denials_per_window: u32,
+    /// The window of the count.
+    pub denial_window: Duration,
+    /// Most tunnels.
+    pub tunnels: usize,
+    /// How long resolving and connecting may take.
+    pub connect: Duration,
+    /// How long the first bytes of a tunnel may take.
+    pub client_hello: Duration,
+    /// A tunnel without bytes for this long is ended.
+    pub tunnel_idle: Duration,
+    /// Longest life of a tunnel.
+    pub tunnel_life: Duration,
+    /// Most chains kept verified.
+    pub chains: usize,
+    /// Most proofs remembered against replay.
+    pub proofs: usize,
+}
+
+impl Default for GatewayLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes: aims_mcp::limits::AGENT_MESSAGE.bytes,
+            sessions: 256,
+            sessions_per_instance: 8,
+            calls_per_session: 32,
+            session_idle: Duration::from_mins(30),
+            tool_start: Duration::from_mins(1),
+            call: Duration::from_mins(2),
+            keep_alive: Duration::from_secs(15),
+            tool_messages_per_sec: 500,
+            denials_per_window: 20,
+            denial_window: Duration::from_secs(10),
+            tunnels: 256,
+            connect: Duration::from_secs(15),
+            client_hello: Duration::from_secs(10),
+            tunnel_idle: Duration::from_mins(5),
+            tunnel_life: Duration::from_hours(1),
+            chains: 4096,
+            proofs: 200_000,
+        }
+    }
+}

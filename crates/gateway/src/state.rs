@@ -1,0 +1,180 @@
+//! What the gateway decides against, made ready once per revision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aims_crypto::PublicKey;
+use aims_decision::{ChainKeys, CutOffs};
+use aims_jose::{Jwk, KeySource};
+use aims_json::Limits;
+use aims_links::ControlState;
+use aims_model::{
+    EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
+};
+use aims_policy::{PolicySet, Schema, SchemaSource, ServerTools, ToolShape};
+use aims_types::{Id, Name, Person, Revision, Timestamp};
+
+/// One consistent state at one revision.
+pub(crate) struct State {
+    pub(crate) revision: Revision,
+    pub(crate) issuer: String,
+    pub(crate) policy: Arc<PolicyVersion>,
+    pub(crate) policies: PolicySet,
+    pub(crate) cutoffs: CutOffs,
+    servers: HashMap<Name, RegisteredServer>,
+    keys: Keys,
+    /// What the policies were compiled from.
+    source: Arc<Vec<ToolServer>>,
+}
+
+/// A registered tool server with its pins by name.
+pub(crate) struct RegisteredServer {
+    pub(crate) spec: ServerSpec,
+    pins: HashMap<String, ToolPin>,
+}
+
+/// The keys whose signatures count, by purpose.
+#[derive(Default)]
+pub(crate) struct Keys(HashMap<(&'static str, String), Vec<ParsedKey>>);
+
+struct ParsedKey {
+    key: PublicKey,
+    owner: KeyOwner,
+    enrolled_at: Timestamp,
+    retired_at: Option<Timestamp>,
+}
+
+/// The token keys that count at one instant. A retired one counts no more, whatever it signed.
+pub(crate) struct TokenKeys<'a> {
+    keys: &'a Keys,
+    now: Timestamp,
+}
+
+impl State {
+    /// Makes a state ready; `before` lends its compiled policies if nothing about them changed.
+    pub(crate) fn compile(control: &ControlState, before: Option<&Self>) -> Result<Self, String> {
+        let unchanged = before.filter(|state| {
+            state.policy.digest == control.policy.digest
+                && state.policy.text == control.policy.text
+                && *state.source == *control.servers
+        });
+        let policies = match unchanged {
+            Some(state) => state.policies.clone(),
+            None => compile_policies(&control.policy.text, &control.servers)?,
+        };
+        let mut servers = HashMap::new();
+        for server in control.servers.iter() {
+            let pins = server.tools.iter().map(|pin| (pin.name.clone(), pin.clone())).collect();
+            let registered = RegisteredServer { spec: server.spec.clone(), pins };
+            servers.insert(server.name.clone(), registered);
+        }
+        Ok(Self {
+            revision: control.revision,
+            issuer: control.issuer.clone(),
+            policy: Arc::clone(&control.policy),
+            policies,
+            cutoffs: CutOffs::new(control.cutoffs.iter()),
+            servers,
+            keys: Keys::parse(&control.keys)?,
+            source: Arc::clone(&control.servers),
+        })
+    }
+
+    /// The registered server with this name.
+    pub(crate) fn server(&self, name: &Name) -> Option<&RegisteredServer> {
+        self.servers.get(name)
+    }
+
+    /// The keys that may sign access tokens at `now`.
+    pub(crate) const fn token_keys(&self, now: Timestamp) -> TokenKeys<'_> {
+        TokenKeys { keys: &self.keys, now }
+    }
+
+    /// The keys that may sign grants and consents.
+    pub(crate) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+}
+
+impl RegisteredServer {
+    /// The pin of a tool.
+    pub(crate) fn pin(&self, tool: &str) -> Option<&ToolPin> {
+        self.pins.get(tool)
+    }
+
+    /// The names of all pinned tools.
+    pub(crate) fn tools(&self) -> impl Iterator<Item = &str> {
+        self.pins.keys().map(String::as_str)
+    }
+}
+
+impl Keys {
+    fn parse(enrolled: &[EnrolledKey]) -> Result<Self, String> {
+        let mut keys = Self::default();
+        for key in enrolled {
+            let unreadable = |why: String| format!("key `{}` can't be read: {why}", key.kid);
+            let value = aims_json::parse(key.jwk.as_bytes(), &Limits::TOKEN)
+                .map_err(|error| unreadable(error.to_string()))?;
+            let jwk = Jwk::parse(&value).map_err(|error| unreadable(error.to_string()))?;
+            if jwk.thumbprint().to_string() != key.kid {
+                return Err(unreadable("its thumbprint is another".to_owned()));
+            }
+            let parsed = ParsedKey {
+                key: *jwk.key(),
+                owner: key.owner,
+                enrolled_at: key.enrolled_at,
+                retired_at: key.retired_at,
+            };
+            keys.0.entry((key.purpose.as_str(), key.kid.clone())).or_default().push(parsed);
+        }
+        Ok(keys)
+    }
+
+    fn find(
+        &self,
+        purpose: KeyPurpose,
+        kid: &str,
+        at: Timestamp,
+        owner: impl Fn(&KeyOwner) -> bool,
+    ) -> Option<PublicKey> {
+        let keys = self.0.get(&(purpose.as_str(), kid.to_owned()))?;
+        let good = |key: &&ParsedKey| {
+            let enrolled = key.enrolled_at <= at.plus(aims_decision::CLOCK_SKEW_MAX);
+            enrolled && key.retired_at.is_none_or(|end| at < end) && owner(&key.owner)
+        };
+        keys.iter().find(good).map(|key| key.key)
+    }
+}
+
+impl ChainKeys for Keys {
+    fn grant_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey> {
+        self.find(KeyPurpose::Grant, kid, at, |owner| *owner == KeyOwner::Server)
+    }
+
+    fn person_key(&self, person: Id<Person>, kid: &str, at: Timestamp) -> Option<PublicKey> {
+        self.find(KeyPurpose::Person, kid, at, |owner| *owner == KeyOwner::Person(person))
+    }
+}
+
+impl KeySource for TokenKeys<'_> {
+    fn key(&self, kid: &str) -> Option<PublicKey> {
+        self.keys.find(KeyPurpose::Token, kid, self.now, |owner| *owner == KeyOwner::Server)
+    }
+}
+
+fn compile_policies(text: &str, servers: &[ToolServer]) -> Result<PolicySet, String> {
+    let mut source = SchemaSource::default();
+    for server in servers {
+        let tools = server.tools.iter().map(|pin| {
+            let schema = aims_json::parse(pin.input_schema.as_bytes(), &Limits::DOCUMENT);
+            let schema = schema.map_err(|error| {
+                format!("the schema of tool `{}` of `{}`: {error}", pin.name, server.name)
+            })?;
+            Ok(ToolShape { name: pin.name.clone(), input_schema: schema })
+        });
+        let tools = tools.collect::<Result<Vec<_>, String>>()?;
+        source.servers.push(ServerTools { server: server.name.clone(), tools });
+    }
+    let schema = Schema::generate(&source).map_err(|error| error.to_string())?;
+    PolicySet::compile(text, &schema).map_err(|errors| errors.to_string())
+}

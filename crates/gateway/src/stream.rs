@@ -1,0 +1,107 @@
+//! Streamed answers that can be ended at once.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use aims_links::LinkError;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Most events of one answer that wait for the agent to read them.
+const EVENTS_WAITING_MAX: usize = 64;
+
+/// Whether bytes may still leave. Taken for each frame: after [`Gate::close`] returns, none does.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<Mutex<bool>>);
+
+/// The end that the gateway writes to.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    events: mpsc::Sender<Bytes>,
+    gate: Gate,
+}
+
+/// The end that the agent reads from. Dropping it says that the agent is gone.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    events: mpsc::Receiver<Bytes>,
+    gate: Gate,
+    _gone: DropGuard,
+}
+
+/// A stream; `gone` is cancelled when the agent stops reading, also at the regular end.
+pub(crate) fn channel(gone: CancellationToken) -> (Writer, Stream) {
+    let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+    let gate = Gate(Arc::new(Mutex::new(true)));
+    let stream = Stream { events: receiver, gate: gate.clone(), _gone: gone.drop_guard() };
+    (Writer { events: sender, gate }, stream)
+}
+
+impl Gate {
+    /// Lets no further byte out.
+    pub(crate) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+}
+
+impl Writer {
+    /// Sends news that may be left out when the agent reads too slowly.
+    pub(crate) fn offer(&self, event: Vec<u8>) {
+        let _ = self.events.try_send(event.into());
+    }
+
+    /// Sends what must arrive; gives up when the agent is gone.
+    pub(crate) async fn send(&self, event: Vec<u8>) {
+        let _ = self.events.send(event.into()).await;
+    }
+
+    /// Lets no further byte out.
+    pub(crate) fn close(&self) {
+        self.gate.close();
+    }
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        let gate = self.gate.clone();
+        let open = gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.events.poll_recv(cx) {
+            Poll::Pending => Poll::Pending,
+            _ if !*open => Poll::Ready(Some(Err(LinkError {
+                peer: "gateway",
+                reason: "what was under way is cut off".to_owned(),
+            }))),
+            Poll::Ready(event) => Poll::Ready(event.map(|event| Ok(Frame::data(event)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_byte_leaves_after_the_gate_is_closed() {
+        let gone = CancellationToken::new();
+        let (writer, mut stream) = channel(gone.clone());
+        writer.send(b"one".to_vec()).await;
+        writer.send(b"two".to_vec()).await;
+        let frame = stream.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "one");
+        writer.close();
+        assert!(stream.frame().await.unwrap().is_err());
+        drop(stream);
+        assert!(gone.is_cancelled());
+    }
+}

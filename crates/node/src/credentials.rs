@@ -1,0 +1,186 @@
+//! What the node holds for an instance: its key, its workload identity token, its access token.
+//!
+//! Nothing of it enters the walls. The access token is fetched when the first request needs it and
+//! again before half its life is left.
+
+use std::sync::Arc;
+
+use aims_crypto::{Signer, SigningKey, base64url};
+use aims_jose::{Jwk, Thumbprint};
+use aims_links::{Control, InstanceGrant, TokenCall};
+use aims_oauth::dpop::Proof;
+use aims_oauth::{
+    AssertionClaims, ClientAssertion, ClientCredential, ErrorResponse, HttpUri, TokenExchange,
+    TokenRequest, TokenResponse, TokenType, TypedToken,
+};
+use aims_types::{Clock, Entropy, Id, Secret, SpiffeId, Timestamp, Token};
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::sync::Mutex;
+
+use crate::door::Problem;
+
+/// The node itself: who it is towards the token endpoint.
+pub(crate) struct NodeIdentity {
+    pub(crate) spiffe_id: SpiffeId,
+    pub(crate) key: Arc<dyn Signer>,
+}
+
+/// One instance's credentials.
+pub(crate) struct Credentials {
+    grant: InstanceGrant,
+    key: Arc<SigningKey>,
+    node: Arc<NodeIdentity>,
+    control: Arc<dyn Control>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    token: Mutex<Option<Held>>,
+}
+
+struct Held {
+    token: Secret<String>,
+    renew_at: Timestamp,
+}
+
+/// The two headers that authenticate one request (RFC 9449 §7.1).
+pub(crate) struct Proven {
+    pub(crate) authorization: HeaderValue,
+    pub(crate) dpop: HeaderValue,
+}
+
+impl Credentials {
+    pub(crate) fn new(
+        grant: InstanceGrant,
+        key: Arc<SigningKey>,
+        node: Arc<NodeIdentity>,
+        control: Arc<dyn Control>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+    ) -> Self {
+        Self {
+            grant,
+            key,
+            node,
+            control,
+            clock,
+            entropy,
+            token: Mutex::new(None),
+        }
+    }
+
+    /// The resource (audience) that the instance's tokens are for.
+    pub(crate) fn resource(&self) -> &str {
+        &self.grant.resource
+    }
+
+    /// The headers for one request of `method` to `target`.
+    pub(crate) async fn prove(&self, method: &str, target: &str) -> Result<Proven, Problem> {
+        let token = self.token().await?;
+        let dpop = self.proof(method, target, Some(token.expose()))?;
+        Ok(Proven {
+            authorization: header(&format!("DPoP {}", token.expose()))?,
+            dpop: header(&dpop)?,
+        })
+    }
+
+    /// The access token, renewed when half its life is over. One exchange at a time.
+    async fn token(&self) -> Result<Secret<String>, Problem> {
+        let mut held = self.token.lock().await;
+        let now = self.clock.now();
+        if let Some(current) = held.as_ref().filter(|held| now < held.renew_at) {
+            return Ok(current.token.clone());
+        }
+        let answer = self.exchange(now).await?;
+        let fresh = Held {
+            token: answer.access_token.clone(),
+            renew_at: now.plus(answer.expires_in / 2),
+        };
+        Ok(held.insert(fresh).token.clone())
+    }
+
+    /// RFC 8693: the person's grant as subject, the instance as actor, the node as client.
+    async fn exchange(&self, now: Timestamp) -> Result<TokenResponse, Problem> {
+        let typed = |token: &str| TypedToken {
+            token: Secret::new(token.to_owned()),
+            token_type: TokenType::Jwt,
+        };
+        let request = TokenRequest::Exchange(Box::new(TokenExchange {
+            subject: typed(&self.grant.grant),
+            actor: Some(typed(&self.grant.wit)),
+            requested_token_type: Some(TokenType::AccessToken),
+            resource: Some(self.grant.resource.clone()),
+            audience: None,
+            scope: None,
+            authorization_details: None,
+        }));
+        let form = request.to_form(Some(&self.client(now)?));
+        let endpoint = format!("{}/token", self.grant.issuer);
+        let call = TokenCall {
+            form: Bytes::copy_from_slice(form.expose().as_bytes()),
+            dpop: self.proof("POST", &endpoint, None)?,
+        };
+        let reply = self.control.token(call).await?;
+        if reply.status != 200 {
+            let said = ErrorResponse::parse(&reply.body);
+            let said = said.map_or_else(
+                |_| format!("the token endpoint answered {}", reply.status),
+                |error| error.description().to_owned(),
+            );
+            return Err(Problem::NoToken(said));
+        }
+        TokenResponse::parse(&reply.body).map_err(|error| Problem::NoToken(error.to_string()))
+    }
+
+    /// The node's own authentication (RFC 7523 §2.2).
+    fn client(&self, now: Timestamp) -> Result<ClientCredential, Problem> {
+        let kid = Thumbprint::of(self.node.key.public()).to_string();
+        let claims = AssertionClaims {
+            audience: &self.grant.issuer,
+            kid: Some(&kid),
+            jti: &self.jti()?,
+            now,
+        };
+        let client_id = self.node.spiffe_id.as_str();
+        let assertion = ClientAssertion::create(self.node.key.as_ref(), client_id, &claims)
+            .map_err(|error| Problem::NoToken(error.to_string()))?;
+        Ok(ClientCredential {
+            client_id: Some(client_id.to_owned()),
+            assertion: Secret::new(assertion),
+        })
+    }
+
+    fn proof(
+        &self,
+        method: &str,
+        target: &str,
+        access_token: Option<&str>,
+    ) -> Result<String, Problem> {
+        let htu = HttpUri::of_request(target).map_err(|_| Problem::Broken)?;
+        let proof = Proof {
+            htm: method,
+            htu: &htu,
+            iat: self.clock.now(),
+            jti: &self.jti()?,
+            access_token,
+        };
+        proof
+            .create(self.key.as_ref())
+            .map_err(|error| Problem::NoToken(error.to_string()))
+    }
+
+    fn jti(&self) -> Result<String, Problem> {
+        let id: Id<Token> = Id::new(self.clock.now(), self.entropy.as_ref())
+            .map_err(|error| Problem::NoToken(error.to_string()))?;
+        Ok(base64url::encode(&id.as_u128().to_be_bytes()))
+    }
+}
+
+/// The public half of an instance's key, as it is attested.
+pub(crate) fn jwk_text(key: &SigningKey) -> String {
+    Jwk::new(*key.public()).to_value().to_string()
+}
+
+fn header(text: &str) -> Result<HeaderValue, Problem> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| Problem::Broken)?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,211 @@
+//! The door: HTTP/1.1 inside the walls, where each request gets the instance's token and proof.
+//!
+//! Whoever comes through is the instance, by construction: the listeners were created inside its
+//! namespaces. What it sends is believed by nobody: the gateway checks every request.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use aims_links::{Body, Enforce, LinkError};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::credentials::Credentials;
+
+/// Longest request body, in bytes.
+pub const BODY_LEN_MAX: usize = 1 << 20;
+/// Most connections of one instance at a time.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Headers of the agent that go on to the gateway; everything else stays behind.
+const PASSED: [&str; 8] = [
+    "accept",
+    "content-type",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "origin",
+];
+
+/// One instance's door.
+pub(crate) struct Door {
+    pub(crate) credentials: Credentials,
+    pub(crate) gateway: Arc<dyn Enforce>,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the instance ends: every connection ends with it.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Door {
+    /// Serves both listeners until the instance ends.
+    pub(crate) fn open(self: &Arc<Self>, tcp: TcpListener, unix: UnixListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (door, free) = (Arc::clone(self), Arc::clone(&places));
+        self.spawn(async move {
+            while let Ok((stream, _)) = tcp.accept().await {
+                door.admit(stream, &free).await;
+            }
+        });
+        let door = Arc::clone(self);
+        self.spawn(async move {
+            while let Ok((stream, _)) = unix.accept().await {
+                door.admit(stream, &places).await;
+            }
+        });
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            ended.run_until_cancelled(work).await;
+        });
+    }
+
+    /// Serves one connection; waits while there are too many.
+    async fn admit<S>(self: &Arc<Self>, stream: S, places: &Arc<Semaphore>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else {
+            return;
+        };
+        let door = Arc::clone(self);
+        self.spawn(async move {
+            let service = service_fn(|request| {
+                let door = Arc::clone(&door);
+                async move { Ok::<_, Infallible>(door.answer(request).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection through the door ended");
+            }
+            drop(place);
+        });
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let answered = if request.method() == Method::CONNECT {
+            self.connect(request).await
+        } else {
+            self.pass(request).await
+        };
+        answered.unwrap_or_else(|problem| problem.response())
+    }
+
+    /// Passes one HTTP request on to the gateway, with token and proof.
+    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, BODY_LEN_MAX);
+        let body = body.collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Problem::TooLong
+            } else {
+                Problem::Broken
+            }
+        })?;
+        let target = format!("{}{}", self.credentials.resource(), head.uri.path());
+        let proof = self.credentials.prove(head.method.as_str(), &target).await?;
+        let mut onward = Request::new(body.to_bytes());
+        *onward.method_mut() = head.method;
+        *onward.uri_mut() = target.parse().map_err(|_| Problem::Broken)?;
+        pass_headers(&head.headers, onward.headers_mut());
+        onward.headers_mut().insert(AUTHORIZATION, proof.authorization);
+        onward.headers_mut().insert("dpop", proof.dpop);
+        Ok(self.gateway.http(onward).await?)
+    }
+
+    /// Opens a tunnel to a host that the authority names (RFC 9110 §9.3.6).
+    async fn connect(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Problem> {
+        let authority = request.uri().authority().cloned().ok_or(Problem::Broken)?;
+        let target = format!("{}/connect/{authority}", self.credentials.resource());
+        let proof = self.credentials.prove("CONNECT", &target).await?;
+        let mut onward = Request::new(());
+        *onward.method_mut() = Method::CONNECT;
+        *onward.uri_mut() = authority.as_str().parse().map_err(|_| Problem::Broken)?;
+        onward.headers_mut().insert(AUTHORIZATION, proof.authorization);
+        onward.headers_mut().insert("dpop", proof.dpop);
+        let reply = self.gateway.connect(onward).await?;
+        if let Some(mut tunnel) = reply.tunnel {
+            let upgraded = hyper::upgrade::on(&mut request);
+            self.spawn(async move {
+                let Ok(inside) = upgraded.await else { return };
+                let mut inside = TokioIo::new(inside);
+                let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel).await;
+                if let Err(error) = relayed {
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            });
+        }
+        Ok(reply.response.map(full))
+    }
+}
+
+fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
+    for name in PASSED.map(HeaderName::from_static) {
+        // Repeated headers stay repeated: the gateway refuses what must be single.
+        for value in from.get_all(&name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes)
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}
+
+/// Why the door did not pass a request on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// The body is over [`BODY_LEN_MAX`].
+    #[error("the request has more than {BODY_LEN_MAX} bytes")]
+    TooLong,
+    /// The request can't be read.
+    #[error("the request is malformed")]
+    Broken,
+    /// No token could be had.
+    #[error("no authority: {0}")]
+    NoToken(String),
+    /// Server or gateway did not answer.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl Problem {
+    fn response(&self) -> Response<Body> {
+        let status = match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::NoToken(_) => StatusCode::FORBIDDEN,
+            Self::Link(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        // Problem details (RFC 9457).
+        let body = serde_json::json!({
+            "title": "the door did not pass the request on",
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        let mut response = Response::new(full(body.to_string().into()));
+        *response.status_mut() = status;
+        let kind = http::HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}

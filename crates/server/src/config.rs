@@ -1,0 +1,261 @@
+//! `aims.toml`. An unknown key is an error with its line; every key can be overridden by an
+//! environment variable: `AIMS_` and the key in capitals, with `__` between table and key
+//! (`AIMS_API__LISTEN`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use aims_types::TrustDomain;
+use serde::{Deserialize, Serialize};
+
+/// What every override starts with.
+const PREFIX: &str = "AIMS_";
+/// Variables of the command line that are no configuration keys.
+const NOT_KEYS: [&str; 2] = ["AIMS_PROFILE", "AIMS_LOG"];
+
+/// How AIMS is set up on one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The trust domain: the first part of every identifier.
+    pub trust_domain: TrustDomain,
+    /// Database, encrypted keys, log. Readable by AIMS only.
+    pub data_dir: PathBuf,
+    /// Measured copies of what agents and tools run. Readable by their uids.
+    pub stage_dir: PathBuf,
+    /// The Unix sockets.
+    pub runtime_dir: PathBuf,
+    /// The key that the keys are encrypted under; outside `data_dir`, mode 600.
+    pub master_key_file: PathBuf,
+    /// The HTTP listener.
+    #[serde(default)]
+    pub api: ApiConfig,
+    /// The enforcement point.
+    #[serde(default)]
+    pub gateway: GatewayConfig,
+    /// Connections to hosts outside.
+    #[serde(default)]
+    pub egress: EgressConfig,
+}
+
+/// The HTTP listener: health, metrics, and the public parts of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// The enforcement point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// How long one tool call may take, in seconds.
+    pub call_secs_max: u64,
+    /// First of the host uids reserved for agents and tools; used as root only.
+    pub uid_base: u32,
+    /// How many uids are reserved.
+    pub uid_count: u32,
+}
+
+/// Connections to hosts outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressConfig {
+    /// Names that are resolved here instead of by DNS; their addresses may be private.
+    pub hosts: BTreeMap<String, IpAddr>,
+}
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("`{path}` can't be read: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key is unknown, missing or has the wrong form.
+    #[error("`{path}`: {reason}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, column, and what is wrong.
+        reason: String,
+    },
+    /// The keys' key lies where the keys are.
+    #[error(
+        "`master_key_file` lies inside `data_dir`; a backup of one would hold both: put it elsewhere"
+    )]
+    MasterKeyInside,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8700);
+        Self { listen }
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            call_secs_max: 120,
+            uid_base: 2_000_000_000,
+            uid_count: 65_536,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`, with overrides from `vars`, the environment.
+    pub fn load(
+        path: &Path,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let malformed = |error: toml::de::Error| ConfigError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        // Read once as written, so that a mistake is told with its line.
+        let written: Self = toml::from_str(&text).map_err(malformed)?;
+        let mut table = toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        for (name, value) in vars {
+            if let Some(key) = key_of(&name) {
+                override_key(&mut table, &key, &value);
+            }
+        }
+        let config: Self = table.try_into().map_err(malformed)?;
+        if config.master_key_file.starts_with(&config.data_dir) {
+            return Err(ConfigError::MasterKeyInside);
+        }
+        Ok(config)
+    }
+
+    /// The issuer of tokens.
+    pub fn issuer(&self) -> String {
+        format!("https://{}", self.trust_domain)
+    }
+
+    /// The resource (audience) of the gateway's endpoints.
+    pub fn resource(&self) -> String {
+        format!("https://gateway.{}", self.trust_domain)
+    }
+
+    /// The admin API's Unix socket.
+    pub fn api_socket(&self) -> PathBuf {
+        self.runtime_dir.join("api.sock")
+    }
+
+    /// The node's Unix socket.
+    pub fn node_socket(&self) -> PathBuf {
+        self.runtime_dir.join("node.sock")
+    }
+
+    /// Where the log's tiles are.
+    pub fn tile_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+}
+
+/// The path of keys that an environment variable names: `AIMS_API__LISTEN` is `api`, `listen`.
+fn key_of(name: &str) -> Option<Vec<String>> {
+    let rest = name.strip_prefix(PREFIX).filter(|_| !NOT_KEYS.contains(&name))?;
+    Some(rest.split("__").map(str::to_lowercase).collect())
+}
+
+fn override_key(table: &mut toml::Table, key: &[String], value: &str) {
+    match key {
+        [last] => {
+            // Numbers, booleans and lists are written as in the file; anything else is text.
+            let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+            let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+            let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+            table.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let inner = table
+                .entry(first.clone())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                override_key(inner, rest, value);
+            }
+        }
+        [] => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        trust_domain = "aims.local"
+        data_dir = "/var/lib/aims/data"
+        stage_dir = "/var/lib/aims/stage"
+        runtime_dir = "/run/aims"
+        master_key_file = "/etc/aims/master.key"
+    "#;
+
+    fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("aims.toml");
+        fs::write(&path, text).unwrap();
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(&path, vars)
+    }
+
+    #[test]
+    fn keys_that_are_not_written_have_defaults() {
+        let config = load(TEXT, &[]).unwrap();
+        assert_eq!(config.api.listen.to_string(), "127.0.0.1:8700");
+        assert_eq!(config.issuer(), "https://aims.local");
+        assert_eq!(config.gateway, GatewayConfig::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let error = load(&format!("{TEXT}\ndata_dirr = \"x\""), &[]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("data_dirr") && text.contains("line 8"), "{text}");
+    }
+
+    #[test]
+    fn the_environment_overrides_every_key() {
+        let vars = [
+            ("AIMS_TRUST_DOMAIN", "other.example"),
+            ("AIMS_API__LISTEN", "127.0.0.1:9"),
+            ("AIMS_GATEWAY__CALL_SECS_MAX", "7"),
+            ("AIMS_PROFILE", "ignored"),
+            ("PATH", "ignored"),
+        ];
+        let config = load(TEXT, &vars).unwrap();
+        assert_eq!(config.trust_domain.as_str(), "other.example");
+        assert_eq!(config.api.listen.port(), 9);
+        assert_eq!(config.gateway.call_secs_max, 7);
+    }
+
+    #[test]
+    fn an_override_of_an_unknown_key_is_an_error() {
+        assert!(load(TEXT, &[("AIMS_API__LISTENN", "x")]).is_err());
+        assert!(load(TEXT, &[("AIMS_SPEED", "fast")]).is_err());
+    }
+
+    #[test]
+    fn the_keys_key_may_not_lie_with_the_keys() {
+        let vars = [("AIMS_MASTER_KEY_FILE", "/var/lib/aims/data/master.key")];
+        assert!(matches!(load(TEXT, &vars), Err(ConfigError::MasterKeyInside)));
+    }
+}

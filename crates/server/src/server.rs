@@ -1,0 +1,110 @@
+//! The running server.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use aims_audit::{Sequencer, TileDir};
+use aims_control::ControlPlane;
+use aims_http_api::{Admin, Health, Public};
+use aims_store::Store;
+use aims_store_sqlite::SqliteStore;
+use aims_tlog::NoteSigner;
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::init::{log_name, open_store, parts};
+use crate::log::{Log, keep_folding};
+use crate::Config;
+
+/// Store, keys, log and control plane, with their listeners.
+pub struct Server {
+    plane: ControlPlane,
+    store: Arc<SqliteStore>,
+    tiles: TileDir,
+    tasks: TaskTracker,
+    /// Ends the listeners.
+    stopping: CancellationToken,
+    /// Ends the log, after everything that writes records has ended.
+    closing: CancellationToken,
+}
+
+impl Server {
+    /// Opens what was initialised.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let store = Arc::new(open_store(config).await?);
+        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let mut parts = parts(config, Arc::clone(&shared))?;
+        let key = aims_control::log_key(shared.as_ref(), &parts.keys).await?;
+        let signer = NoteSigner::new(log_name(config)?, Arc::new(key))?;
+        let tiles = TileDir::new(config.tile_dir());
+        let sequencer = Arc::new(Sequencer::open(shared, signer, tiles.clone()).await?);
+        parts.records = Arc::new(Log(Arc::clone(&sequencer)));
+        let plane = ControlPlane::open(parts).await?;
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(keep_folding(sequencer, closing.clone()));
+        Ok(Self {
+            plane,
+            store,
+            tiles,
+            tasks,
+            stopping: CancellationToken::new(),
+            closing,
+        })
+    }
+
+    /// The control plane, to be linked with nodes and gateways.
+    pub const fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// Starts to serve: the admin API on its Unix socket, health, metrics and log on TCP.
+    pub async fn listen(&self, config: &Config, health: Health) -> Result<()> {
+        let unix = bind_socket(&config.api_socket())?;
+        let tcp = TcpListener::bind(config.api.listen)
+            .await
+            .with_context(|| format!("port {} can't be used", config.api.listen))?;
+        let admin = Admin::new(self.plane.clone()).router();
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let public = Public::new(store, self.tiles.clone(), health).router();
+        let stopping = &self.stopping;
+        self.tasks.spawn(aims_http_api::serve_unix(unix, admin, stopping.clone()));
+        self.tasks.spawn(aims_http_api::serve_tcp(tcp, public, stopping.clone()));
+        Ok(())
+    }
+
+    /// Stops accepting, lets what is under way end, folds what is left, and closes the store. Call
+    /// it when nodes and gateways are drained.
+    pub async fn drain(self) {
+        self.stopping.cancel();
+        self.plane.drained().await;
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+}
+
+/// Binds a Unix socket that everybody on this machine may connect to: every request is
+/// authenticated. A socket that a dead process left behind is replaced.
+pub fn bind_socket(path: &Path) -> Result<UnixListener> {
+    let context = || format!("the socket `{}` can't be used", path.display());
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).with_context(context)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).with_context(context)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!("another AIMS serves `{}`; stop it first", path.display());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(context),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(context)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).with_context(context)?;
+    Ok(listener)
+}

@@ -1,0 +1,322 @@
+//! One transaction on one connection: a snapshot to read from, or a change under way.
+
+use aims_model::{
+    Agent, CutOff, EnrolledKey, Event, Instance, KeyPurpose, Person, PolicyVersion, Run, Task,
+    ToolServer,
+};
+use aims_store::{
+    Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
+};
+use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp};
+use async_trait::async_trait;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use crate::sql::failed;
+use crate::tables::{
+    agents, cutoffs, grants, heads, instances, keys, log, materials, people, policies, replays,
+    runs, servers, tasks,
+};
+
+/// A transaction. Dropping it rolls back.
+pub(crate) struct Session {
+    tx: Transaction<'static, Sqlite>,
+    /// The revision, once taken.
+    revision: Option<Revision>,
+    /// Whether the transaction is known to be open and whole. False while a statement runs, so that
+    /// a dropped call leaves it false.
+    usable: bool,
+}
+
+/// A statement failed before, so the transaction may be gone or incomplete.
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction failed before and is over; begin another one")]
+struct Over;
+
+/// Runs one operation of a table on the session's connection.
+macro_rules! run {
+    ($self:ident, $operation:path $(, $argument:expr)*) => {{
+        let result = $operation($self.enter()? $(, $argument)*).await;
+        $self.leave(result)
+    }};
+}
+
+impl Session {
+    /// A snapshot of what is committed now.
+    pub(crate) async fn reading(pool: &SqlitePool) -> Result<Self, Error> {
+        let tx = pool.begin_with("BEGIN DEFERRED").await.map_err(failed)?;
+        let mut session = Self::new(tx);
+        // SQLite takes the snapshot at the first look-up, not at BEGIN.
+        session.revision().await?;
+        Ok(session)
+    }
+
+    /// A change. Waits for the one under way.
+    pub(crate) async fn writing(pool: &SqlitePool) -> Result<Self, Error> {
+        pool.begin_with("BEGIN IMMEDIATE")
+            .await
+            .map(Self::new)
+            .map_err(failed)
+    }
+
+    const fn new(tx: Transaction<'static, Sqlite>) -> Self {
+        Self {
+            tx,
+            revision: None,
+            usable: true,
+        }
+    }
+
+    fn enter(&mut self) -> Result<&mut SqliteConnection, Error> {
+        if !self.usable {
+            return Err(Error::Unavailable(Box::new(Over)));
+        }
+        self.usable = false;
+        Ok(&mut self.tx)
+    }
+
+    fn leave<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        use Error::{Broken, Duplicate, Raced};
+        self.usable = matches!(
+            result,
+            Ok(_) | Err(Broken { .. } | Duplicate { .. } | Raced)
+        );
+        result
+    }
+}
+
+#[async_trait]
+impl Reader for Session {
+    async fn domain(&mut self) -> Result<Option<Domain>, Error> {
+        run!(self, heads::domain)
+    }
+
+    async fn revision(&mut self) -> Result<Revision, Error> {
+        run!(self, heads::revision)
+    }
+
+    async fn person(&mut self, id: Id<types::Person>) -> Result<Option<Person>, Error> {
+        run!(self, people::by_id, id)
+    }
+
+    async fn person_by_name(&mut self, name: &Name) -> Result<Option<Person>, Error> {
+        run!(self, people::by_name, name)
+    }
+
+    async fn people(&mut self) -> Result<Vec<Person>, Error> {
+        run!(self, people::all)
+    }
+
+    async fn key(&mut self, kid: &str) -> Result<Option<EnrolledKey>, Error> {
+        run!(self, keys::by_kid, kid)
+    }
+
+    async fn keys(&mut self, purpose: KeyPurpose) -> Result<Vec<EnrolledKey>, Error> {
+        run!(self, keys::by_purpose, purpose)
+    }
+
+    async fn agent(&mut self, id: Id<types::Agent>) -> Result<Option<Agent>, Error> {
+        run!(self, agents::by_id, id)
+    }
+
+    async fn agent_by_name(&mut self, name: &Name) -> Result<Option<Agent>, Error> {
+        run!(self, agents::by_name, name)
+    }
+
+    async fn agents(&mut self) -> Result<Vec<Agent>, Error> {
+        run!(self, agents::all)
+    }
+
+    async fn server_by_name(&mut self, name: &Name) -> Result<Option<ToolServer>, Error> {
+        run!(self, servers::by_name, name)
+    }
+
+    async fn servers(&mut self) -> Result<Vec<ToolServer>, Error> {
+        run!(self, servers::all)
+    }
+
+    async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error> {
+        run!(self, policies::current)
+    }
+
+    async fn policy(&mut self, id: Id<types::Policy>) -> Result<Option<PolicyVersion>, Error> {
+        run!(self, policies::by_id, id)
+    }
+
+    async fn task(&mut self, id: Id<types::Task>) -> Result<Option<Task>, Error> {
+        run!(self, tasks::by_id, id)
+    }
+
+    async fn tasks(&mut self, limit: u32) -> Result<Vec<Task>, Error> {
+        run!(self, tasks::newest, limit)
+    }
+
+    async fn grant(&mut self, digest: &Digest) -> Result<Option<StoredGrant>, Error> {
+        run!(self, grants::by_digest, digest)
+    }
+
+    async fn grant_by_id(
+        &mut self,
+        id: Id<types::Delegation>,
+    ) -> Result<Option<StoredGrant>, Error> {
+        run!(self, grants::by_id, id)
+    }
+
+    async fn run(&mut self, id: Id<types::Run>) -> Result<Option<Run>, Error> {
+        run!(self, runs::by_id, id)
+    }
+
+    async fn run_by_ticket(&mut self, ticket: &Digest) -> Result<Option<Run>, Error> {
+        run!(self, runs::by_ticket, ticket)
+    }
+
+    async fn instance(&mut self, id: Id<types::Instance>) -> Result<Option<Instance>, Error> {
+        run!(self, instances::by_id, id)
+    }
+
+    async fn instances_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<Instance>, Error> {
+        run!(self, instances::of_task, task)
+    }
+
+    async fn instances_live(&mut self) -> Result<Vec<Instance>, Error> {
+        run!(self, instances::live)
+    }
+
+    async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error> {
+        run!(self, cutoffs::all)
+    }
+
+    async fn outbox_after(&mut self, after: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        run!(self, heads::outbox_after, after, limit)
+    }
+
+    async fn log_head(&mut self) -> Result<Option<LogHead>, Error> {
+        run!(self, log::head)
+    }
+
+    async fn log_sources(&mut self) -> Result<Vec<SourceHead>, Error> {
+        run!(self, log::sources)
+    }
+
+    async fn log_entries(&mut self, from: u64, limit: u32) -> Result<Vec<LogEntry>, Error> {
+        run!(self, log::entries, from, limit)
+    }
+
+    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error> {
+        run!(self, log::entries_of_task, task)
+    }
+
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error> {
+        run!(self, materials::by_commitment, commitment)
+    }
+}
+
+#[async_trait]
+impl Txn for Session {
+    async fn revision_next(&mut self) -> Result<Revision, Error> {
+        if let Some(revision) = self.revision {
+            return Ok(revision);
+        }
+        let revision = run!(self, heads::revision_next)?;
+        self.revision = Some(revision);
+        Ok(revision)
+    }
+
+    async fn domain_insert(&mut self, domain: &Domain) -> Result<(), Error> {
+        run!(self, heads::domain_insert, domain)
+    }
+
+    async fn person_insert(&mut self, person: &Person) -> Result<(), Error> {
+        run!(self, people::insert, person)
+    }
+
+    async fn person_update(&mut self, person: &Person) -> Result<(), Error> {
+        run!(self, people::update, person)
+    }
+
+    async fn key_insert(&mut self, key: &EnrolledKey) -> Result<(), Error> {
+        run!(self, keys::insert, key)
+    }
+
+    async fn key_update(&mut self, key: &EnrolledKey) -> Result<(), Error> {
+        run!(self, keys::update, key)
+    }
+
+    async fn agent_insert(&mut self, agent: &Agent) -> Result<(), Error> {
+        run!(self, agents::insert, agent)
+    }
+
+    async fn agent_update(&mut self, agent: &Agent) -> Result<(), Error> {
+        run!(self, agents::update, agent)
+    }
+
+    async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error> {
+        run!(self, servers::insert, server)
+    }
+
+    async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error> {
+        run!(self, policies::insert, policy)
+    }
+
+    async fn task_insert(&mut self, task: &Task) -> Result<(), Error> {
+        run!(self, tasks::insert, task)
+    }
+
+    async fn task_update(&mut self, task: &Task) -> Result<(), Error> {
+        run!(self, tasks::update, task)
+    }
+
+    async fn grant_insert(&mut self, grant: &StoredGrant) -> Result<(), Error> {
+        run!(self, grants::insert, grant)
+    }
+
+    async fn run_insert(&mut self, run: &Run) -> Result<(), Error> {
+        run!(self, runs::insert, run)
+    }
+
+    async fn run_update(&mut self, run: &Run) -> Result<(), Error> {
+        run!(self, runs::update, run)
+    }
+
+    async fn instance_insert(&mut self, instance: &Instance) -> Result<(), Error> {
+        run!(self, instances::insert, instance)
+    }
+
+    async fn instance_update(&mut self, instance: &Instance) -> Result<(), Error> {
+        run!(self, instances::update, instance)
+    }
+
+    async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error> {
+        run!(self, cutoffs::insert, cutoff)
+    }
+
+    async fn replay_insert(
+        &mut self,
+        kind: ReplayKind,
+        value: &Digest,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<bool, Error> {
+        run!(self, replays::insert, kind, value, now, expires_at)
+    }
+
+    async fn log_append(
+        &mut self,
+        expected: Option<&LogHead>,
+        entries: &[LogEntry],
+        head: &LogHead,
+    ) -> Result<(), Error> {
+        run!(self, log::append, expected, entries, head)
+    }
+
+    async fn material_insert(&mut self, material: &Material) -> Result<(), Error> {
+        run!(self, materials::insert, material)
+    }
+
+    async fn commit(mut self: Box<Self>, events: Vec<Event>) -> Result<(), Error> {
+        run!(self, heads::outbox_append, &events)?;
+        self.tx
+            .commit()
+            .await
+            .map_err(|error| Error::InDoubt(Box::new(error)))
+    }
+}

@@ -1,0 +1,204 @@
+//! Values to store. The number makes each one different; some use every letter there is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aims_crypto::sha256;
+use aims_json::Object;
+use aims_model::evidence::{Arguments, Measured};
+use aims_model::server::DataPath;
+use aims_model::{
+    Agent, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance, KeyOwner,
+    KeyPurpose, Person, PolicyVersion, Posture, Run, ServerSpec, Task, ToolPin, ToolServer, agent,
+    instance, person, task,
+};
+use aims_types::{self as types, Digest, Id, Name, Timestamp, TrustDomain};
+
+use super::outcome::Outcome;
+use crate::{Store, StoredGrant};
+
+/// Text with accents, an emoji of several code points, right-to-left letters, quotes, a character
+/// beyond the first plane, and one that only JSON needs to escape.
+pub(super) const LETTERS: &str = "é e\u{301} 👩‍🚒 שלום \"'`\\ 𝔸 \u{ffff} % _ ; -- \u{2028}";
+
+pub(super) const fn at(secs: u64) -> Timestamp {
+    Timestamp::from_unix_secs(1_795_000_000 + secs)
+}
+
+pub(super) fn name(kind: &str, n: u128) -> Outcome<Name> {
+    Ok(format!("{kind}-{n}").parse()?)
+}
+
+pub(super) fn digest(kind: &str, n: u128) -> Digest {
+    sha256(format!("{kind} {n}").as_bytes())
+}
+
+pub(super) fn person(n: u128) -> Outcome<Person> {
+    Ok(Person {
+        id: Id::from_u128(n),
+        name: name("person", n)?,
+        role: person::Role::Member,
+        enrolled_at: at(1),
+        removed_at: None,
+    })
+}
+
+pub(super) fn key(n: u128, purpose: KeyPurpose, owner: KeyOwner) -> EnrolledKey {
+    EnrolledKey {
+        kid: format!("thumbprint-{n}"),
+        jwk: r#"{"crv":"P-256","kty":"EC","x":"AA","y":"_-"}"#.to_owned(),
+        purpose,
+        owner,
+        enrolled_at: at(10 + u64::try_from(n).unwrap_or(0)),
+        retired_at: None,
+    }
+}
+
+fn measured(path: &str) -> Measured {
+    Measured {
+        path: path.to_owned(),
+        digest: sha256(path.as_bytes()),
+    }
+}
+
+pub(super) fn agent(n: u128, owner: Id<types::Person>) -> Outcome<Agent> {
+    let name = name("agent", n)?;
+    let domain: TrustDomain = "aims.local".parse()?;
+    Ok(Agent {
+        id: Id::from_u128(n),
+        spiffe_id: domain.id(&format!("agent/{name}"))?,
+        name,
+        owner,
+        purpose: LETTERS.parse()?,
+        environment: "production".parse()?,
+        evidence: Expected {
+            interpreter: Some(measured("/usr/bin/python3")),
+            program: measured("/srv/agent é.py"),
+            files: vec![measured("/srv/prompt.txt")],
+            trees: Vec::new(),
+            arguments: Arguments::Exactly(vec![String::new(), LETTERS.to_owned()]),
+        },
+        assurance: Assurance::Confined,
+        stage: agent::Stage::Draft,
+        registered_at: at(2),
+    })
+}
+
+pub(super) fn server(n: u128) -> Outcome<ToolServer> {
+    let env = [
+        ("LANG".to_owned(), LETTERS.to_owned()),
+        ("EMPTY".to_owned(), String::new()),
+    ];
+    Ok(ToolServer {
+        id: Id::from_u128(n),
+        name: name("server", n)?,
+        purpose: LETTERS.parse()?,
+        spec: ServerSpec {
+            argv: vec!["/usr/bin/git-mcp".to_owned(), "--a b".to_owned()],
+            env: BTreeMap::from(env),
+            trees: vec![measured("/usr/bin/git-mcp")],
+            paths: vec![DataPath {
+                path: "/srv/repo".to_owned(),
+                writable: true,
+            }],
+            network: true,
+        },
+        tools: vec![ToolPin {
+            name: "read".to_owned(),
+            digest: digest("tool", n),
+            input_schema: r#"{"type":"object"}"#.to_owned(),
+            description: format!("two\nlines, a tab\t, a NUL \0 and {LETTERS}"),
+        }],
+        registered_at: at(3),
+    })
+}
+
+pub(super) fn policy(n: u128, text: &str) -> PolicyVersion {
+    PolicyVersion {
+        id: Id::from_u128(n),
+        text: text.to_owned(),
+        digest: sha256(text.as_bytes()),
+        author: None,
+        activated_at: at(4),
+    }
+}
+
+pub(super) fn task(n: u128) -> Outcome<Task> {
+    Ok(Task {
+        id: Id::from_u128(n),
+        purpose: LETTERS.parse()?,
+        agent: Id::from_u128(1),
+        initiator: Id::from_u128(1),
+        root: Id::from_u128(n),
+        deadline: at(3600),
+        stage: task::Stage::Open { since: at(5) },
+    })
+}
+
+pub(super) fn grant(n: u128, task: Id<types::Task>) -> StoredGrant {
+    let digest = digest("grant", n);
+    StoredGrant {
+        id: Id::from_u128(n),
+        digest,
+        task,
+        jws: format!("e30.e30.{n}"),
+    }
+}
+
+pub(super) fn run(n: u128, task: Id<types::Task>) -> Run {
+    Run {
+        id: Id::from_u128(n),
+        task,
+        agent: Id::from_u128(1),
+        requested_by: Id::from_u128(1),
+        ticket: digest("ticket", n),
+        expires_at: at(60),
+        redeemed_at: None,
+    }
+}
+
+pub(super) fn instance(n: u128, run: &Run) -> Instance {
+    let evidence = Evidence {
+        interpreter: None,
+        program: measured("/srv/agent é.py"),
+        files: Vec::new(),
+        trees: vec![measured("/usr/lib/python3")],
+        arguments: vec![LETTERS.to_owned()],
+        environment: digest("environment", n),
+        plan: digest("plan", n),
+    };
+    Instance {
+        id: Id::from_u128(n),
+        agent: run.agent,
+        task: run.task,
+        run: run.id,
+        node: Id::from_u128(1),
+        posture: Posture {
+            evidence,
+            assurance: Assurance::Confined,
+            host_uid: u32::MAX,
+            host: "host-1".to_owned(),
+        },
+        jkt: format!("thumbprint-{n}"),
+        stage: instance::Stage::Live { since: at(6) },
+    }
+}
+
+/// An event that says `n`.
+pub(super) fn event(n: u64) -> Event {
+    let body = Object::new().with("n", n).with("text", LETTERS);
+    Event::new(EventKind::TaskStarted, at(7), body)
+}
+
+/// Commits what others refer to: person 1 and agent 1, who work on task 1 by launch 1.
+pub(super) async fn populate(store: &Arc<dyn Store>) -> Outcome<(Task, Run)> {
+    let mut txn = store.begin().await?;
+    let (person, task) = (person(1)?, task(1)?);
+    let run = run(1, task.id);
+    txn.person_insert(&person).await?;
+    txn.agent_insert(&agent(1, person.id)?).await?;
+    txn.task_insert(&task).await?;
+    txn.run_insert(&run).await?;
+    txn.commit(Vec::new()).await?;
+    Ok((task, run))
+}

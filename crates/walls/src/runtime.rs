@@ -1,0 +1,209 @@
+//! From the programs and trees that a registration names to all that must be declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use aims_types::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{self, MeasureError, Tree};
+use crate::plan::{Bind, Plan, Symlink};
+use crate::stage::{Stage, StageError};
+
+/// Longest first line of a script that is looked at, as the kernel has it.
+const SHEBANG_LEN_MAX: u64 = 255;
+
+/// One declared and measured path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredPath {
+    /// Its real place on the host, which is also its place inside.
+    pub path: PathBuf,
+    /// What is there.
+    pub what: Declared,
+}
+
+/// What lies at a declared path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declared {
+    /// A regular file.
+    File {
+        /// Its digest.
+        digest: Digest,
+        /// Its size.
+        size: u64,
+        /// Whether it is a program or a library.
+        executable: bool,
+    },
+    /// A directory with everything in it.
+    Tree(Tree),
+    /// A symbolic link that leads to another declared path.
+    Link {
+        /// What it says.
+        target: PathBuf,
+    },
+}
+
+/// Measures `paths`, and adds the links that lead to them, the interpreters of scripts, and the
+/// libraries that programs and the modules in trees need. The result has one entry per path, in
+/// order, and no entry inside a tree.
+pub fn closure(paths: &[PathBuf]) -> Result<Vec<DeclaredPath>, MeasureError> {
+    let mut found = Found::default();
+    let mut waiting: Vec<PathBuf> = paths.to_vec();
+    while let Some(path) = waiting.pop() {
+        let Some(real) = found.resolve(&path)? else {
+            continue;
+        };
+        if real.is_dir() {
+            waiting.extend(measure::tree_libraries(&real)?);
+            found.trees.insert(real);
+        } else {
+            waiting.extend(measure::libraries(&real)?);
+            waiting.extend(interpreter(&real)?);
+            found.files.insert(real);
+        }
+    }
+    found.measured()
+}
+
+/// Adds `declared` to `plan`, bound in place.
+pub fn declare(plan: &mut Plan, declared: &[DeclaredPath]) {
+    for entry in declared {
+        add(plan, entry, entry.path.clone());
+    }
+}
+
+/// Adds `declared` to `plan`, each bound from its copy in `stage`, which is made if needed.
+pub fn declare_staged(
+    plan: &mut Plan,
+    declared: &[DeclaredPath],
+    stage: &Stage,
+) -> Result<(), StageError> {
+    for entry in declared {
+        let from = match &entry.what {
+            Declared::Tree(tree) => stage.put_tree(&entry.path, &tree.digest)?.path,
+            Declared::File { digest, .. } => {
+                let staged = stage.put_file(&entry.path)?;
+                if staged.digest != *digest {
+                    let (path, expected) = (entry.path.clone(), *digest);
+                    return Err(StageError::Changed {
+                        path,
+                        expected,
+                        found: staged.digest,
+                    });
+                }
+                staged.path
+            }
+            Declared::Link { .. } => PathBuf::new(),
+        };
+        add(plan, entry, from);
+    }
+    Ok(())
+}
+
+fn add(plan: &mut Plan, entry: &DeclaredPath, from: PathBuf) {
+    let to = entry.path.clone();
+    let executable = match &entry.what {
+        Declared::Link { target } => {
+            plan.symlinks.push(Symlink {
+                at: to,
+                target: target.clone(),
+            });
+            return;
+        }
+        Declared::File { executable, .. } => *executable,
+        Declared::Tree(tree) => tree.executable,
+    };
+    plan.binds.push(Bind {
+        from,
+        to,
+        writable: false,
+        executable,
+    });
+}
+
+#[derive(Default)]
+struct Found {
+    seen: BTreeSet<PathBuf>,
+    links: BTreeMap<PathBuf, PathBuf>,
+    files: BTreeSet<PathBuf>,
+    trees: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// The real path of `path`, with the links on the way noted; `None` if it was seen before.
+    fn resolve(&mut self, path: &Path) -> Result<Option<PathBuf>, MeasureError> {
+        let resolved = measure::resolve(path)?;
+        self.links.extend(
+            resolved
+                .links
+                .into_iter()
+                .map(|link| (link.at, link.target)),
+        );
+        Ok(self
+            .seen
+            .insert(resolved.real.clone())
+            .then_some(resolved.real))
+    }
+
+    fn measured(self) -> Result<Vec<DeclaredPath>, MeasureError> {
+        let inside = |path: &Path| {
+            path.ancestors()
+                .skip(1)
+                .any(|above| self.trees.contains(above))
+        };
+        let mut declared = Vec::new();
+        for path in self.trees.iter().filter(|path| !inside(path)) {
+            let what = Declared::Tree(measure::measure_tree(path)?);
+            declared.push(DeclaredPath {
+                path: path.clone(),
+                what,
+            });
+        }
+        for path in self.files.iter().filter(|path| !inside(path)) {
+            let content = measure::content(path)?;
+            let executable = content.executable || content.elf;
+            let what = Declared::File {
+                digest: content.digest,
+                size: content.bytes,
+                executable,
+            };
+            declared.push(DeclaredPath {
+                path: path.clone(),
+                what,
+            });
+        }
+        for (path, target) in self.links.iter().filter(|(path, _)| !inside(path)) {
+            let what = Declared::Link {
+                target: target.clone(),
+            };
+            declared.push(DeclaredPath {
+                path: path.clone(),
+                what,
+            });
+        }
+        declared.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(declared)
+    }
+}
+
+/// The interpreter that the first line of a script names (execve(2)).
+fn interpreter(path: &Path) -> Result<Option<PathBuf>, MeasureError> {
+    let mut line = Vec::new();
+    let file = measure::open(path)?;
+    file.take(SHEBANG_LEN_MAX)
+        .read_to_end(&mut line)
+        .map_err(MeasureError::io(path))?;
+    let Some(rest) = line.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
+    let first = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let named = String::from_utf8_lossy(first);
+    let name = named.split_whitespace().next().map(PathBuf::from);
+    Ok(name.filter(|name| name.is_absolute()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+"""Writes the release notes for the last commits of a repository.
+
+An ordinary program: it uses the public `mcp` client library with its defaults and knows nothing of
+AIMS but the address of the door. It holds no key and no token.
+"""
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+from mcp import Client, MCPError
+
+DOOR = "http://127.0.0.1:8710"
+
+
+def say(**event):
+    """One line of JSON for each thing that happened."""
+    print(json.dumps(event), flush=True)
+
+
+def text_of(result):
+    return "\n".join(part.text for part in result.content if part.type == "text")
+
+
+async def attempt(client, label, tool, arguments):
+    """Calls a tool and says what came of it, also where the call is denied."""
+    try:
+        result = await client.call_tool(tool, arguments)
+    except MCPError as refused:
+        data = refused.error.data or {}
+        say(step=label, tool=tool, decision="denied", message=refused.error.message, data=data)
+        return None
+    say(step=label, tool=tool, decision="permitted", is_error=bool(result.is_error),
+        text=text_of(result)[:400])
+    return text_of(result)
+
+
+async def write_notes(git, files, repo, notes):
+    tools = [tool.name for tool in (await git.list_tools()).tools]
+    say(step="list", server="git", tools=tools)
+    tools = [tool.name for tool in (await files.list_tools()).tools]
+    say(step="list", server="files", tools=tools)
+
+    log = await attempt(git, "log", "git_log", {"repo_path": repo, "max_count": 10})
+    await attempt(git, "show", "git_show", {"repo_path": repo, "revision": "HEAD"})
+    lines = ["# Release notes", ""]
+    lines += [f"- {line.split(':', 1)[1].strip().strip(chr(39))}"
+              for line in (log or "").splitlines() if line.startswith("Message")]
+    await attempt(files, "write", "write_file", {"path": notes, "content": "\n".join(lines)})
+
+
+async def overstep(git, repo, other):
+    """What a confused or captured agent would try."""
+    await attempt(git, "other repository", "git_log", {"repo_path": other, "max_count": 1})
+    await attempt(git, "sneaky path", "git_log", {"repo_path": f"{repo}/../other", "max_count": 1})
+    await attempt(git, "tool outside the task", "git_reset", {"repo_path": repo})
+    await attempt(git, "argument not named", "git_log", {"repo_path": repo, "x": 1})
+
+
+async def exhaust(git, repo, most):
+    """Calls until the budget is spent; says how many calls were permitted."""
+    permitted = 0
+    for _ in range(most):
+        try:
+            await git.call_tool("git_log", {"repo_path": repo, "max_count": 1})
+        except MCPError as refused:
+            data = refused.error.data or {}
+            say(step="budget", permitted=permitted, decision="denied",
+                message=refused.error.message, data=data)
+            return
+        permitted += 1
+    say(step="budget", permitted=permitted, decision="permitted")
+
+
+def fetch(label, url, ca_file):
+    """Fetches over HTTPS in the usual way: the proxy comes from the environment."""
+    trust = ssl.create_default_context(cafile=ca_file)
+    try:
+        with urllib.request.urlopen(url, timeout=20, context=trust) as answer:
+            say(step=label, url=url, decision="permitted", status=answer.status,
+                text=answer.read(200).decode())
+    except (urllib.error.URLError, OSError) as refused:
+        say(step=label, url=url, decision="denied", message=str(refused))
+
+
+async def main():
+    plan = json.loads(sys.argv[1])
+    if "probe" in plan:
+        found = subprocess.run([sys.executable, plan["probe"], json.dumps(plan["secrets"])],
+                               capture_output=True, text=True, check=False)
+        say(step="probe", reached=json.loads(found.stdout or "null"), stderr=found.stderr[-400:])
+    if "late" in plan:
+        async with Client(f"{DOOR}/mcp/git") as git:
+            await attempt(git, "before the deadline", "git_log",
+                          {"repo_path": plan["repo"], "max_count": 1})
+            await asyncio.sleep(plan["late"])
+            await attempt(git, "after the deadline", "git_log",
+                          {"repo_path": plan["repo"], "max_count": 1})
+        return
+    async with Client(f"{DOOR}/mcp/git") as git, Client(f"{DOOR}/mcp/files") as files:
+        await write_notes(git, files, plan["repo"], plan["notes"])
+        fetch("host of the task", plan["host"], plan["ca"])
+        fetch("host not named", plan["other_host"], plan["ca"])
+        await overstep(git, plan["repo"], plan["other"])
+        await exhaust(git, plan["repo"], plan["most"])
+
+
+asyncio.run(main())

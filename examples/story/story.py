@@ -1,0 +1,523 @@
+"""Plays the main story of AIMS on real programs, and checks every step of it.
+
+Uses nothing but the standard library and the command `aims`. Exits 0 only if everything that the
+story says was seen.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+AGENT = HERE.parent / "release-notes"
+COMMITS = [
+    "Parse the configuration once, at the start",
+    "Refuse a configuration with unknown keys",
+    "Say which line of the configuration is wrong",
+    "Serve /live and /ready",
+    "Drain connections before stopping",
+    "Bound the size of a request",
+    "Answer 413 when a request is too large",
+    "Log the request id on every line",
+    "Never log a credential",
+    "Release 0.2.0",
+]
+HOST = "releases.aims.test"
+
+
+class Failed(Exception):
+    """Something was not as the story says."""
+
+
+def check(what, holds, seen=""):
+    """One checked statement of the story."""
+    mark = "✓" if holds else "✗"
+    print(f"    {mark} {what}")
+    if not holds:
+        raise Failed(f"{what}\n      seen: {seen}")
+
+
+def title(number, words):
+    print(f"\n\033[1m{number}. {words}\033[0m" if sys.stdout.isatty() else f"\n{number}. {words}")
+
+
+def say(words):
+    print(f"  {words}")
+
+
+def table(head, rows):
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, ["─" * w for w in widths], *rows]:
+        print("    " + "  ".join(str(cell).ljust(w) for cell, w in zip(row, widths)).rstrip())
+
+
+class World:
+    """Everything the story needs, in one directory that is removed at the end."""
+
+    def __init__(self, options):
+        self.options = options
+        self.dir = pathlib.Path(options.world)
+        self.repo = self.dir / "work" / "repo"
+        self.other = self.dir / "work" / "other"
+        self.notes = self.dir / "work" / "notes"
+        self.agent = self.dir / "agent"
+        self.profile = self.dir / "home" / "alice.toml"
+        self.config = self.dir / "aims.toml"
+        self.server = None
+        self.python = pathlib.Path(options.agent_venv) / "bin" / "python"
+
+    def aims(self, *args, expect=0, quiet=False):
+        """Runs `aims … --json` as alice; returns what it printed."""
+        command = [self.options.aims, "--profile", str(self.profile), "--json", *map(str, args)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if expect is not None and done.returncode != expect:
+            raise Failed(f"`aims {' '.join(map(str, args))}` ended with {done.returncode}:\n"
+                         f"{done.stdout}\n{done.stderr}")
+        if quiet:
+            return done
+        return json.loads(done.stdout)
+
+    def show(self, *args):
+        """Runs `aims …` and shows what a person sees."""
+        command = [self.options.aims, "--profile", str(self.profile), *map(str, args)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for line in done.stdout.splitlines():
+            print(f"    {line}")
+        if done.returncode != 0:
+            raise Failed(f"`aims {' '.join(map(str, args))}`: {done.stderr}")
+        return done.stdout
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def quoted(items):
+    return "[" + ", ".join(json.dumps(str(item)) for item in items) + "]"
+
+
+def git(repo, *args):
+    env = os.environ | {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
+                        "GIT_AUTHOR_NAME": "Ann", "GIT_AUTHOR_EMAIL": "ann@example.test",
+                        "GIT_COMMITTER_NAME": "Ann", "GIT_COMMITTER_EMAIL": "ann@example.test"}
+    subprocess.run(["git", "-C", str(repo), *args], check=True, env=env, capture_output=True)
+
+
+def make_repositories(world):
+    for repo in (world.repo, world.other):
+        repo.mkdir(parents=True)
+        git(repo, "init", "-q", "-b", "main")
+        for number, words in enumerate(COMMITS):
+            (repo / "CHANGES").write_text(f"{number}: {words}\n")
+            git(repo, "add", "CHANGES")
+            git(repo, "commit", "-q", "-m", words)
+    world.notes.mkdir()
+    # Tools run under uids of their own: the directory that a tool writes is open to it.
+    world.notes.chmod(0o1777)
+
+
+def make_certificate(world):
+    key, cert = world.dir / "tls.key", world.agent / "ca.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={HOST}",
+                    "-addext", f"subjectAltName=DNS:{HOST}", "-keyout", str(key), "-out",
+                    str(cert)], check=True, capture_output=True)
+    return key, cert
+
+
+class TlsServer:
+    """A real TLS server on loopback: the host outside that the task may reach."""
+
+    def __init__(self, key, cert):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.served = 0
+        threading.Thread(target=self.serve, args=(context,), daemon=True).start()
+
+    def serve(self, context):
+        while True:
+            plain, _ = self.listener.accept()
+            try:
+                with context.wrap_socket(plain, server_side=True) as one:
+                    one.recv(4096)
+                    body = b"previous release: 0.1.0"
+                    one.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: "
+                                + str(len(body)).encode() + b"\r\n\r\n" + body)
+                    self.served += 1
+            except OSError:
+                pass
+
+
+def write_config(world, tls_port):
+    world.api_port = free_port()
+    world.config.write_text(f"""\
+# Settings of this story. `aims check-config` explains every key.
+trust_domain = "aims.local"
+data_dir = "{world.dir}/data"
+stage_dir = "{world.dir}/stage"
+runtime_dir = "{world.dir}/run"
+master_key_file = "{world.dir}/home/master.key"
+
+[api]
+listen = "127.0.0.1:{world.api_port}"
+
+[egress.hosts]
+# Names that this installation resolves itself. Other private addresses stay out of reach.
+"{HOST}" = "127.0.0.1"
+""")
+
+
+def start(world):
+    log = open(world.dir / "aims.log", "w", encoding="utf-8")
+    world.server = subprocess.Popen(
+        [world.options.aims, "up", "--config", str(world.config)], stdout=log, stderr=log,
+        start_new_session=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if world.server.poll() is not None:
+            break
+        try:
+            with socket.create_connection(("127.0.0.1", world.api_port), timeout=1) as one:
+                one.sendall(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                if one.recv(64).startswith(b"HTTP/1.1 200"):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise Failed("aims did not become ready:\n" + (world.dir / "aims.log").read_text()[-4000:])
+
+
+def stop(world):
+    if world.server and world.server.poll() is None:
+        world.server.send_signal(signal.SIGTERM)
+        try:
+            world.server.wait(30)
+        except subprocess.TimeoutExpired:
+            world.server.kill()
+
+
+def set_up(world):
+    world.agent.mkdir(parents=True)
+    (world.dir / "home").mkdir(mode=0o700)
+    for name in ("release_notes.py", "walls_probe.py"):
+        shutil.copy(AGENT / name, world.agent / name)
+    make_repositories(world)
+    world.tls = TlsServer(*make_certificate(world))
+    write_config(world, world.tls.port)
+    done = subprocess.run(
+        [world.options.aims, "init", "--config", str(world.config), "--operator", "alice",
+         "--profile", str(world.profile)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"aims init: {done.stderr}")
+    start(world)
+
+
+# --- the manifests ----------------------------------------------------------------------------
+
+
+def stdlib(python):
+    code = "import sysconfig; print(sysconfig.get_path('stdlib'))"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True,
+                          text=True).stdout.strip()
+
+
+def agent_manifest(world, name="release-notes", owner="alice"):
+    owner_line = f'owner = "{owner}"\n' if owner else ""
+    path = world.dir / f"{name}.agent.toml"
+    path.write_text(f"""\
+name = "{name}"
+{owner_line}purpose = "writes release notes from the history of a repository"
+environment = "development"
+
+[evidence]
+interpreter = "{world.python}"
+program = "{world.agent}/release_notes.py"
+files = {quoted([world.agent / "walls_probe.py", world.agent / "ca.pem"])}
+trees = {quoted([stdlib(world.python), world.options.agent_venv])}
+arguments = "any"
+""")
+    return path
+
+
+def git_manifest(world):
+    venv = world.options.tool_venv
+    path = world.dir / "git.server.toml"
+    trees = [stdlib(f"{venv}/bin/python"), venv, "/usr/bin/git", "/usr/lib/git-core"]
+    path.write_text(f"""\
+name = "git"
+purpose = "reads and changes git repositories"
+argv = {quoted([f"{venv}/bin/python", "-m", "mcp_server_git"])}
+trees = {quoted(trees)}
+
+[env]
+HOME = "/tmp"
+PATH = "/usr/bin:/bin"
+GIT_CONFIG_COUNT = "1"
+GIT_CONFIG_KEY_0 = "safe.directory"
+GIT_CONFIG_VALUE_0 = "*"
+
+[[paths]]
+path = "{world.dir}/work/repo"
+
+[[paths]]
+path = "{world.dir}/work/other"
+""")
+    return path
+
+
+def files_manifest(world):
+    modules = f"{world.options.node_modules}"
+    path = world.dir / "files.server.toml"
+    main = f"{modules}/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
+    path.write_text(f"""\
+name = "files"
+purpose = "writes files below one directory"
+argv = {quoted([world.options.node, main, world.notes])}
+trees = {quoted([world.options.node, modules])}
+
+[env]
+HOME = "/tmp"
+PATH = "/usr/bin:/bin"
+
+[[paths]]
+path = "{world.notes}"
+writable = true
+""")
+    return path
+
+
+def task_manifest(world, secs=1200, uses=50):
+    path = world.dir / f"task-{secs}.toml"
+    path.write_text(f"""\
+purpose = "write the release notes for the last ten commits"
+agent = "release-notes"
+minutes = {secs / 60}
+uses = {uses}
+
+[[allow]]
+server = "git"
+tools = ["git_log", "git_show", "git_diff"]
+[allow.arguments]
+repo_path = {{ equals = "{world.repo}" }}
+max_count = {{ range = {{ min = "1", max = "10" }}, optional = true }}
+revision = "any"
+target = "any"
+
+[[allow]]
+server = "files"
+tools = ["write_file"]
+[allow.arguments]
+path = {{ path_prefix = "{world.notes}" }}
+content = {{ max_length = 20000 }}
+
+[[allow]]
+host = "{HOST}"
+port = {world.tls.port}
+""")
+    return path
+
+
+# --- the story ---------------------------------------------------------------------------------
+
+
+def register(world):
+    title(1, "Register: every agent is a principal of its own, with an owner and evidence")
+    refused = world.aims("agent", "register", agent_manifest(world, "nobodys", owner=None),
+                         expect=1)
+    check("without an owner, registration is refused: " + refused["error"]["message"],
+          "owner" in refused["error"]["message"], refused)
+    agent = world.aims("agent", "register", agent_manifest(world))
+    say(f"{agent['name']} is {agent['spiffe_id']}")
+    refused = world.aims("agent", "register", agent_manifest(world), expect=1)
+    check("a name that was ever used is refused: " + refused["error"]["message"],
+          "name" in refused["error"]["message"], refused)
+    for manifest in (git_manifest(world), files_manifest(world)):
+        server = world.aims("tools", "register", manifest)
+        check(f"tool server {server['name']}: {len(server['tools'])} tools pinned",
+              len(server["tools"]) > 3, server)
+    world.show("agent", "list")
+    return agent
+
+
+def start_task(world, **limits):
+    task = world.aims("task", "start", task_manifest(world, **limits))
+    return task["id"]
+
+
+def run(world, task, plan, program=None, agent="release-notes", expect=0):
+    program = program or world.agent / "release_notes.py"
+    command = [world.options.aims, "--profile", str(world.profile), "run", "--task", task, agent,
+               "--", str(world.python), str(program), json.dumps(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != expect:
+        raise Failed(f"`aims run` ended with {done.returncode}, not {expect}:\n{done.stdout}\n"
+                     f"{done.stderr}\n{(world.dir / 'aims.log').read_text()[-3000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def plan_of(world, **more):
+    return {"repo": str(world.repo), "other": str(world.other),
+            "notes": str(world.notes / "NOTES.md"),
+            "host": f"https://{HOST}:{world.tls.port}/latest",
+            "other_host": f"https://elsewhere.aims.test:{world.tls.port}/",
+            "ca": str(world.agent / "ca.pem"), "most": 60} | more
+
+
+def edited(world, path, change):
+    """Changes a file, yields, and puts it back."""
+    before = path.read_bytes()
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(change(before))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        path.chmod(mode)
+
+
+def evidence(world, task):
+    title(3, "Run: nothing without evidence; the program lives inside walls")
+    script = world.agent / "release_notes.py"
+    library = next(pathlib.Path(world.options.agent_venv).glob("lib/*/site-packages/mcp/__init__.py"))
+    other = world.agent / "other.py"
+    other.write_text("print('hello')\n")
+    _, said = run(world, task, {}, program=other, expect=125)
+    check("another script under the same interpreter: nothing", "other.py" in said, said)
+    for what, path in (("an edited script", script), ("a changed library", library)):
+        for _ in edited(world, path, lambda text: text + b"\n# changed\n"):
+            _, said = run(world, task, {}, expect=125)
+            check(f"{what}: nothing", "expected" in said and "saw" in said, said)
+    _, said = run(world, task, {}, agent="unknown-agent", expect=125)
+    check("an unregistered name: nothing", "unknown-agent" in said, said)
+
+
+def walls(world, task):
+    targets = {
+        "files": [str(world.dir / "home" / "master.key"), str(world.dir / "home" / "alice.pem"),
+                  str(world.dir / "data" / "aims.db"), str(world.profile), "/etc/shadow",
+                  "/root/.bashrc", "/proc/1/environ"],
+        "sockets": [str(world.dir / "run" / "api.sock"), str(world.dir / "run" / "node.sock"),
+                    "/run/dbus/system_bus_socket", "/var/run/docker.sock"],
+        "ports": [world.api_port, world.tls.port],
+        "words": ["BEGIN PRIVATE KEY", "aims_mk_", "aims_rt_", "eyJ"],
+    }
+    plan = plan_of(world, probe=str(world.agent / "walls_probe.py"), secrets=targets)
+    events, _ = run(world, task, plan)
+    probe = next(event for event in events if event["step"] == "probe")
+    reached = [what for what, did in (probe["reached"] or {}).items() if did]
+    tried = len(probe["reached"] or {})
+    check(f"a helper inside tried {tried} ways out and got nowhere",
+          tried > 20 and not reached, reached or probe)
+    return events
+
+
+def calls(world, events):
+    title(4, "Call: each call is decided; what is denied says why and how to ask")
+    listed = {event["server"]: event["tools"] for event in events if event["step"] == "list"}
+    check("tools/list shows only what the task may use",
+          sorted(listed["git"]) == ["git_diff", "git_log", "git_show"]
+          and listed["files"] == ["write_file"], listed)
+    rows = []
+    for event in events:
+        if "decision" in event:
+            what = event.get("tool") or event.get("url") or f"{event.get('permitted')} more calls"
+            why = "" if event["decision"] == "permitted" else event.get("message", "")
+            rows.append([event["step"], what, event["decision"], why[:150]])
+    table(["step", "what", "decision", "why"], rows)
+    by_step = {event["step"]: event for event in events if "decision" in event}
+    for step in ("log", "show", "write", "host of the task"):
+        check(f"{step}: permitted", by_step[step]["decision"] == "permitted"
+              and not by_step[step].get("is_error"), by_step[step])
+    notes = (world.notes / "NOTES.md").read_text()
+    check("the release notes hold all ten commits", all(words in notes for words in COMMITS), notes)
+    check("the TLS server was reached once", world.tls.served == 1, world.tls.served)
+    for step in ("other repository", "sneaky path", "argument not named"):
+        denied = by_step[step]
+        data = denied.get("data") or {}
+        check(f"{step}: denied, naming {data.get('argument')!r}",
+              denied["decision"] == "denied" and data.get("argument") and data.get("would_allow")
+              and data.get("how_to_ask"), denied)
+    check("a tool outside the task: denied as unknown",
+          by_step["tool outside the task"]["decision"] == "denied",
+          by_step["tool outside the task"])
+    check("a host not named: denied", by_step["host not named"]["decision"] == "denied",
+          by_step["host not named"])
+    budget = by_step["budget"]
+    used = budget["permitted"] + 4
+    check(f"use {used + 1} of 50: denied", budget["decision"] == "denied" and used == 50, budget)
+
+
+def deadline(world):
+    task = start_task(world, secs=12)
+    events, _ = run(world, task, {"late": 13, "repo": str(world.repo)})
+    by_step = {event["step"]: event for event in events if "decision" in event}
+    check("before the deadline: permitted",
+          by_step["before the deadline"]["decision"] == "permitted", events)
+    check("after the deadline: denied", by_step["after the deadline"]["decision"] == "denied",
+          events)
+
+
+def tell(world, task):
+    title(5, "Tell: the whole task as a tree; everything recorded is verified")
+    text = world.show("trace", task)
+    for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit"):
+        check(f"the trace tells of {word}", word in text, text)
+    report = world.aims("log", "check")
+    world.show("log", "check")
+    check(f"the log of {report['size']} records verifies", report["size"] > 60, report)
+
+
+def play(world):
+    say("An operator, alice, has a key of her own; every command below is signed with it.")
+    register(world)
+    title(2, "Task: structured authority, with a deadline and a budget")
+    task = start_task(world)
+    world.show("task", "show", task)
+    evidence(world, task)
+    events = walls(world, task)
+    calls(world, events)
+    deadline(world)
+    tell(world, task)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("aims", "world", "agent-venv", "tool-venv", "node", "node-modules"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--once", action="store_true")
+    world = World(parser.parse_args())
+    began = time.monotonic()
+    try:
+        set_up(world)
+        play(world)
+        print(f"\nThe story holds ({time.monotonic() - began:.0f} s).")
+        if not world.options.once:
+            print(f"\nAIMS stays up. API http://127.0.0.1:{world.api_port}; try:\n"
+                  f"  {world.options.aims} --profile {world.profile} task list\n"
+                  f"Ctrl-C ends it and removes {world.dir}.")
+            world.server.wait()
+    except Failed as failure:
+        print(f"\nThe story does not hold: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stop(world)
+    return 0
+
+
+sys.exit(main())
