@@ -78,7 +78,9 @@ pub(crate) struct Itself(());
 impl Enrolled {
     /// Admits any person who is enrolled now.
     pub(crate) async fn admit(cx: &Cx, reader: &mut dyn Reader) -> Result<Self, AccessError> {
-        let Actor::Person(id) = cx.actor else { return Err(AccessError::NotAPerson) };
+        let Actor::Person(id) = cx.actor else {
+            return Err(AccessError::NotAPerson);
+        };
         let person = reader.person(id).await.map_err(Fault::from)?;
         match person.filter(|person| person.removed_at.is_none()) {
             Some(person) => Ok(Self(person)),
@@ -86,8 +88,9 @@ impl Enrolled {
         }
     }
 
-    pub(crate) const fn person(&self) -> &Person {
-        &self.0
+    /// Whether they may administer.
+    pub(crate) const fn administers(&self) -> bool {
+        matches!(self.0.role, Role::Operator)
     }
 
     /// Whether they may see everything, or only what is theirs.
@@ -127,7 +130,7 @@ impl Observer {
         let Enrolled(person) = Enrolled::admit(cx, reader).await?;
         match person.role {
             Role::Operator | Role::Auditor => Ok(Self(())),
-            role => Err(wrong_role(&person, role, "operator or auditor")),
+            role @ Role::Member => Err(wrong_role(&person, role, "operator or auditor")),
         }
     }
 }
@@ -163,7 +166,10 @@ impl Principal {
     }
 
     fn not_owner(&self, what: String) -> AccessError {
-        AccessError::NotOwner { name: self.0.name.to_string(), what }
+        AccessError::NotOwner {
+            name: self.0.name.to_string(),
+            what,
+        }
     }
 }
 
@@ -178,5 +184,9 @@ impl Itself {
 }
 
 fn wrong_role(person: &Person, role: Role, needed: &'static str) -> AccessError {
-    AccessError::Role { name: person.name.to_string(), role, needed }
+    AccessError::Role {
+        name: person.name.to_string(),
+        role,
+        needed,
+    }
 }

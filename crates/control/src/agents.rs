@@ -28,7 +28,11 @@ pub(crate) async fn staged(
 ) -> Result<(), aims_store::Error> {
     txn.agent_update(agent).await?;
     if let Some(at_or_before) = cut_off {
-        txn.cutoff_insert(&CutOff { subject: Subject::Agent(agent.id), at_or_before }).await?;
+        txn.cutoff_insert(&CutOff {
+            subject: Subject::Agent(agent.id),
+            at_or_before,
+        })
+        .await?;
     }
     Ok(())
 }

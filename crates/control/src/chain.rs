@@ -15,7 +15,9 @@ impl ControlPlane {
     /// Gateways verify each hop themselves; whether it is live is a matter of cut-offs.
     pub async fn chain_of(&self, leaf: Digest) -> Result<Option<Chain>, Fault> {
         let mut reader = self.store().read().await?;
-        let Some(stored) = reader.grant(&leaf).await? else { return Ok(None) };
+        let Some(stored) = reader.grant(&leaf).await? else {
+            return Ok(None);
+        };
         let grant = read_grant(&stored.jws)?;
         let Delegator::Person { id, .. } = &grant.delegator;
         let person = reader.person(*id).await?;
@@ -44,7 +46,10 @@ async fn hop(reader: &mut dyn Reader, stored: StoredGrant) -> Result<ChainHop, F
         owner: owner.name,
         environment: agent.environment,
     };
-    Ok(ChainHop { jws: stored.jws, delegate })
+    Ok(ChainHop {
+        jws: stored.jws,
+        delegate,
+    })
 }
 
 /// The claims of a grant that we signed and stored ourselves.

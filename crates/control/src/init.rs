@@ -3,7 +3,9 @@
 use aims_crypto::{Alg, PublicKey, sha256};
 use aims_json::Object;
 use aims_keys::{CreateKeyError, Purpose};
-use aims_model::{EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person, PolicyVersion, Role};
+use aims_model::{
+    EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person, PolicyVersion, Role,
+};
 use aims_store::Domain;
 use aims_types::{Actor, Cx, Id, Key, Name, TrustDomain};
 
@@ -109,7 +111,10 @@ async fn write(
     if let Some(domain) = txn.domain().await? {
         return Err(InitError::AlreadyInitialised(domain.trust_domain));
     }
-    let domain = Domain { trust_domain: init.trust_domain.clone(), created_at: cx.now };
+    let domain = Domain {
+        trust_domain: init.trust_domain.clone(),
+        created_at: cx.now,
+    };
     let operator = Person {
         id: cx.id()?,
         name: init.operator_name.clone(),
@@ -136,8 +141,13 @@ async fn write(
         txn.key_insert(key).await?;
     }
     txn.policy_insert(&policy).await?;
-    txn.commit(events(parts, cx, (&domain, &operator, &keys, &policy))).await?;
-    Ok(Initialised { operator, keys, policy })
+    txn.commit(events(parts, cx, (&domain, &operator, &keys, &policy)))
+        .await?;
+    Ok(Initialised {
+        operator,
+        keys,
+        policy,
+    })
 }
 
 fn events(

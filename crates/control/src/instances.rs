@@ -4,12 +4,13 @@ mod attest;
 mod checks;
 mod credential;
 mod end;
+mod key;
 mod renew;
 
 pub(crate) use attest::attest;
 pub use credential::WIT_TTL_SECS;
 pub(crate) use end::end;
-pub(crate) use renew::renew;
+pub(crate) use renew::{RenewError, renew};
 
 use aims_json::Object;
 use aims_model::{CutOff, Event, EventKind, Instance, InvalidTransition, Subject};
@@ -31,13 +32,22 @@ async fn ended(
         Err(why) => return Ok(Err(why)),
     };
     txn.instance_update(instance).await?;
-    for subject in [Subject::Instance(instance.id), Subject::Key(instance.jkt.clone())] {
-        txn.cutoff_insert(&CutOff { subject, at_or_before: revision }).await?;
+    for subject in [
+        Subject::Instance(instance.id),
+        Subject::Key(instance.jkt.clone()),
+    ] {
+        txn.cutoff_insert(&CutOff {
+            subject,
+            at_or_before: revision,
+        })
+        .await?;
     }
     let body = Object::new()
         .with("instance", instance.id.to_string())
         .with("node", instance.node.to_string())
         .with("how", how)
         .with("cut_off", revision.number());
-    Ok(Ok(event(cx, EventKind::InstanceEnded, body).of_task(instance.task)))
+    Ok(Ok(
+        event(cx, EventKind::InstanceEnded, body).of_task(instance.task)
+    ))
 }

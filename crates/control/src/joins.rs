@@ -99,7 +99,9 @@ impl ControlPlane {
         let (cx, jwk, host) = (cx.clone(), jwk.to_owned(), shown(host));
         self.to_the_end(|plane| async move {
             let done = node_join(&plane, &cx, &jwk, &host).await;
-            plane.recorded(&cx, Attempt::new("node_join", &host), done).await
+            plane
+                .recorded(&cx, Attempt::new("node_join", &host), done)
+                .await
         })
         .await
     }
@@ -115,7 +117,9 @@ impl ControlPlane {
         let cx = cx.clone();
         self.to_the_end(move |plane| async move {
             let done = gateway_join(&plane, &cx, id, link).await;
-            plane.recorded(&cx, Attempt::new("gateway_join", &id.to_string()), done).await
+            plane
+                .recorded(&cx, Attempt::new("gateway_join", &id.to_string()), done)
+                .await
         })
         .await
     }
@@ -131,13 +135,19 @@ async fn node_join(
     let revision = txn.revision_next().await?;
     Itself::admit(cx)?;
     let node: Id<Node> = cx.id()?;
-    let key = enrolled(&parse_jwk(jwk)?, KeyPurpose::Node, KeyOwner::Node(node), cx.now);
+    let key = enrolled(
+        &parse_jwk(jwk)?,
+        KeyPurpose::Node,
+        KeyOwner::Node(node),
+        cx.now,
+    );
     if let Some(known) = txn.key(&key.kid).await? {
         return node_of(&known).ok_or(JoinNodeError::KeyTaken);
     }
     txn.key_insert(&key).await?;
     let body = key_body(&key).with("host", host);
-    txn.commit(vec![event(cx, EventKind::KeyEnrolled, body)]).await?;
+    txn.commit(vec![event(cx, EventKind::KeyEnrolled, body)])
+        .await?;
     plane.publish(revision).await;
     Ok(node)
 }
@@ -150,8 +160,12 @@ async fn gateway_join(
 ) -> Result<Id<Gateway>, JoinGatewayError> {
     Itself::admit(cx)?;
     let at = plane.attach(id, link).await?;
-    let body = Object::new().with("gateway", id.to_string()).with("revision", at.number());
-    plane.commit_alone(event(cx, EventKind::GatewayStarted, body)).await?;
+    let body = Object::new()
+        .with("gateway", id.to_string())
+        .with("revision", at.number());
+    plane
+        .commit_alone(event(cx, EventKind::GatewayStarted, body))
+        .await?;
     Ok(id)
 }
 

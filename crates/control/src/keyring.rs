@@ -95,7 +95,10 @@ async fn newest(
         return Err(KeyringError::NotInCustody { purpose, kid });
     };
     let signer = keys.load(info.id)?.key;
-    Ok(ServerKey { kid: Thumbprint::of(signer.public()).to_string(), signer })
+    Ok(ServerKey {
+        kid: Thumbprint::of(signer.public()).to_string(),
+        signer,
+    })
 }
 
 /// A public key as it is enrolled: named by its thumbprint, in the canonical text of its JWK.

@@ -44,6 +44,7 @@ mod recording;
 mod rules;
 mod runs;
 mod servers;
+mod sink;
 mod tasks;
 mod tokens;
 mod trace;
@@ -72,7 +73,7 @@ pub use tasks::{
     CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError, EndTaskError, ExpireError, ListTasksError,
     StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,
 };
-pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE, AGENT_SCOPE};
+pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE};
 pub use trace::TraceError;
 
 #[cfg(test)]

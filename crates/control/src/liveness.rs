@@ -4,9 +4,9 @@ use aims_model::{Agent, CutOff, Grant, Instance, Person, Subject, Task, agent};
 use aims_store::{Reader, StoredGrant};
 use aims_types::{self as types, Id, Revision, Timestamp};
 
+use crate::Fault;
 use crate::chain::read_grant;
 use crate::fault::{INTERNAL, Refused, internal_arm};
-use crate::Fault;
 
 /// Why nothing may be issued.
 #[derive(Debug, thiserror::Error)]
@@ -92,18 +92,33 @@ impl LiveTask {
         if !task.is_open(now) {
             return Err(NotLive::TaskEnded);
         }
-        let agent = reader.agent(task.agent).await?.ok_or_else(|| missing("agent"))?;
+        let agent = reader
+            .agent(task.agent)
+            .await?
+            .ok_or_else(|| missing("agent"))?;
         if !matches!(agent.stage, agent::Stage::Active { .. }) {
             let (name, stage) = (agent.name.to_string(), agent.stage.as_str());
             return Err(NotLive::AgentNotActive { name, stage });
         }
-        let person = reader.person(task.initiator).await?.ok_or_else(|| missing("person"))?;
+        let person = reader
+            .person(task.initiator)
+            .await?
+            .ok_or_else(|| missing("person"))?;
         if person.removed_at.is_some() {
             return Err(NotLive::PersonRemoved);
         }
-        let stored = reader.grant_by_id(task.root).await?.ok_or_else(|| missing("grant"))?;
+        let stored = reader
+            .grant_by_id(task.root)
+            .await?
+            .ok_or_else(|| missing("grant"))?;
         let grant = read_grant(&stored.jws)?;
-        let live = Self { task, agent, person, stored, grant };
+        let live = Self {
+            task,
+            agent,
+            person,
+            stored,
+            grant,
+        };
         live.check_cutoffs(&reader.cutoffs().await?)?;
         Ok(live)
     }
@@ -115,7 +130,12 @@ impl LiveTask {
             Subject::Task(self.task.id),
             Subject::Delegation(self.grant.id),
         ];
-        subjects.extend(self.grant.ancestors.iter().map(|id| Subject::Delegation(*id)));
+        subjects.extend(
+            self.grant
+                .ancestors
+                .iter()
+                .map(|id| Subject::Delegation(*id)),
+        );
         uncut(&subjects, self.grant.revision, cutoffs)
     }
 }
@@ -144,7 +164,10 @@ fn uncut(subjects: &[Subject], minted: Revision, cutoffs: &[CutOff]) -> Result<(
     let covers = |cut: &&CutOff| subjects.iter().any(|subject| cut.covers(subject, minted));
     match cutoffs.iter().find(covers) {
         None => Ok(()),
-        Some(cut) => Err(NotLive::CutOff { what: describe(&cut.subject), at: cut.at_or_before }),
+        Some(cut) => Err(NotLive::CutOff {
+            what: describe(&cut.subject),
+            at: cut.at_or_before,
+        }),
     }
 }
 
@@ -162,5 +185,7 @@ pub(crate) fn describe(subject: &Subject) -> String {
 }
 
 fn missing(what: &str) -> NotLive {
-    NotLive::Internal(Fault::Inconsistent(format!("a task's {what} is not stored")))
+    NotLive::Internal(Fault::Inconsistent(format!(
+        "a task's {what} is not stored"
+    )))
 }

@@ -55,8 +55,11 @@ impl ControlPlane {
         let domain = domain.ok_or(OpenError::NotInitialised)?;
         let keyring = Keyring::load(&parts).await?;
         let issuer = &parts.config.issuer;
-        let token_endpoint = HttpUri::parse(&format!("{issuer}/token"))
-            .map_err(|why| OpenError::Issuer { issuer: issuer.clone(), why })?;
+        let token_endpoint =
+            HttpUri::parse(&format!("{issuer}/token")).map_err(|why| OpenError::Issuer {
+                issuer: issuer.clone(),
+                why,
+            })?;
         let inner = Inner {
             trust_domain: domain.trust_domain,
             keyring,
@@ -65,7 +68,9 @@ impl ControlPlane {
             operations: TaskTracker::new(),
             parts,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The trust domain.
@@ -81,7 +86,11 @@ impl ControlPlane {
     /// The context of a request by `actor` that arrives now.
     pub fn cx(&self, actor: Actor) -> Result<Cx, Fault> {
         let parts = self.parts();
-        Ok(Cx::new(actor, parts.clock.now(), Arc::clone(&parts.entropy))?)
+        Ok(Cx::new(
+            actor,
+            parts.clock.now(),
+            Arc::clone(&parts.entropy),
+        )?)
     }
 
     /// Waits until every operation that is under way has ended. Later operations still run.
@@ -116,12 +125,16 @@ impl ControlPlane {
         E: From<Fault> + Send + 'static,
     {
         let operation = self.inner.operations.spawn(work(self.clone()));
-        operation.await.unwrap_or_else(|_| Err(Fault::Aborted.into()))
+        operation
+            .await
+            .unwrap_or_else(|_| Err(Fault::Aborted.into()))
     }
 }
 
 impl std::fmt::Debug for ControlPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ControlPlane").field("trust_domain", self.trust_domain()).finish_non_exhaustive()
+        f.debug_struct("ControlPlane")
+            .field("trust_domain", self.trust_domain())
+            .finish_non_exhaustive()
     }
 }

@@ -18,11 +18,16 @@ pub(crate) fn activated_event(cx: &Cx, policy: &PolicyVersion) -> Event {
     let body = Object::new()
         .with("policy", policy.id.to_string())
         .with("digest", policy.digest.to_string())
-        .with("bytes", u64::try_from(policy.text.len()).unwrap_or(u64::MAX));
+        .with(
+            "bytes",
+            u64::try_from(policy.text.len()).unwrap_or(u64::MAX),
+        );
     event(cx, EventKind::PolicyActivated, body)
 }
 
 /// What records say of the policy that something was decided under.
 pub(crate) fn policy_body(policy: &PolicyVersion) -> Object {
-    Object::new().with("id", policy.id.to_string()).with("digest", policy.digest.to_string())
+    Object::new()
+        .with("id", policy.id.to_string())
+        .with("digest", policy.digest.to_string())
 }

@@ -1,7 +1,7 @@
 //! Publishing: what gateways decide against, in the order of revisions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aims_links::{ControlState, Enforce, EnforceError};
 use aims_model::{EnrolledKey, KeyPurpose};
@@ -48,6 +48,9 @@ pub struct Lapse {
 pub(crate) struct Publisher {
     /// Held while a state is read and pushed, so that no older state follows a newer one.
     turn: Mutex<Turn>,
+    /// Who may ship records and look at tool servers. Apart from `turn`, so that a gateway that is
+    /// taking over a state may call back.
+    joined: RwLock<BTreeMap<Id<Gateway>, Arc<dyn Enforce>>>,
 }
 
 #[derive(Default)]
@@ -71,7 +74,11 @@ impl ControlPlane {
 
     /// Wraps a change that was committed at `revision`, after pushing it to every gateway.
     pub(crate) async fn published<T>(&self, value: T, revision: Revision) -> Committed<T> {
-        Committed { value, revision, lapsed: self.publish(revision).await }
+        Committed {
+            value,
+            revision,
+            lapsed: self.publish(revision).await,
+        }
     }
 
     /// Brings every gateway to a state at `revision` or later, and waits for all of them. Gives
@@ -89,7 +96,10 @@ impl ControlPlane {
             }
         };
         turn.newest = Some(Arc::clone(&state));
-        let behind = turn.gateways.iter().filter(|(_, gateway)| gateway.at < state.revision);
+        let behind = turn
+            .gateways
+            .iter()
+            .filter(|(_, gateway)| gateway.at < state.revision);
         let pushes = behind.map(|(id, gateway)| push(*id, gateway, &state));
         let mut lapsed = Vec::new();
         for (id, pushed) in join_all(pushes).await {
@@ -109,24 +119,22 @@ impl ControlPlane {
     ) -> Result<Revision, AttachError> {
         let mut turn = self.publisher().turn.lock().await;
         let state = self.newest_state(&turn).await?;
-        let at = link.apply(Arc::clone(&state)).await?;
-        if at < state.revision {
-            return Err(AttachError::Behind { at, wanted: state.revision });
-        }
+        self.publisher().join(id, Arc::clone(&link));
+        let at = match link.apply(Arc::clone(&state)).await {
+            Ok(at) if at >= state.revision => at,
+            refused => {
+                turn.gateways.remove(&id);
+                self.publisher().leave(id);
+                let at = refused?;
+                return Err(AttachError::Behind {
+                    at,
+                    wanted: state.revision,
+                });
+            }
+        };
         turn.newest = Some(state);
         turn.gateways.insert(id, Attached { link, at });
         Ok(at)
-    }
-
-    /// A gateway to ask about a tool server.
-    pub(crate) async fn any_gateway(&self) -> Option<Arc<dyn Enforce>> {
-        let turn = self.publisher().turn.lock().await;
-        turn.gateways.values().next().map(|gateway| Arc::clone(&gateway.link))
-    }
-
-    /// Whether a gateway has joined.
-    pub(crate) async fn knows_gateway(&self, id: Id<Gateway>) -> bool {
-        self.publisher().turn.lock().await.gateways.contains_key(&id)
     }
 
     async fn newest_state(&self, turn: &Turn) -> Result<Arc<ControlState>, Fault> {
@@ -146,7 +154,8 @@ impl ControlPlane {
     async fn read_state(&self, reader: &mut dyn Reader) -> Result<ControlState, Fault> {
         let revision = reader.revision().await?;
         let policy = reader.policy_current().await?;
-        let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
+        let policy =
+            policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
         let mut keys: Vec<EnrolledKey> = Vec::new();
         for purpose in PUBLISHED {
             keys.extend(reader.keys(purpose).await?);
@@ -162,6 +171,36 @@ impl ControlPlane {
     }
 }
 
+impl Publisher {
+    /// A gateway to ask about a tool server.
+    pub(crate) fn any_gateway(&self) -> Option<Arc<dyn Enforce>> {
+        let joined = self.joined.read().unwrap_or_else(PoisonError::into_inner);
+        joined.values().next().map(Arc::clone)
+    }
+
+    /// Whether a gateway has joined.
+    pub(crate) fn knows(&self, id: Id<Gateway>) -> bool {
+        self.joined
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&id)
+    }
+
+    fn join(&self, id: Id<Gateway>, link: Arc<dyn Enforce>) {
+        self.joined
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, link);
+    }
+
+    fn leave(&self, id: Id<Gateway>) {
+        self.joined
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+    }
+}
+
 impl Turn {
     fn acknowledged(&mut self, id: Id<Gateway>, at: Revision) {
         if let Some(gateway) = self.gateways.get_mut(&id) {
@@ -170,7 +209,10 @@ impl Turn {
     }
 
     fn all_lapsed(&self, revision: Revision, why: &str) -> Vec<Lapse> {
-        let behind = self.gateways.iter().filter(|(_, gateway)| gateway.at < revision);
+        let behind = self
+            .gateways
+            .iter()
+            .filter(|(_, gateway)| gateway.at < revision);
         let lapse = |(id, _): (&Id<Gateway>, &Attached)| Lapse {
             gateway: *id,
             why: why.to_owned(),
@@ -204,7 +246,11 @@ async fn push(
     };
     let pushed = pushed.map_err(|(why, denies_everything)| {
         tracing::warn!(gateway = %id, revision = %state.revision, why, "a gateway lapsed");
-        Lapse { gateway: id, why, denies_everything }
+        Lapse {
+            gateway: id,
+            why,
+            denies_everything,
+        }
     });
     (id, pushed)
 }
@@ -212,7 +258,11 @@ async fn push(
 /// Keeps what did not change as the same value, so that gateways can tell by the pointer.
 fn sharing(new: ControlState, before: &ControlState) -> ControlState {
     fn keep<T: PartialEq>(new: Arc<T>, before: &Arc<T>) -> Arc<T> {
-        if *new == **before { Arc::clone(before) } else { new }
+        if *new == **before {
+            Arc::clone(before)
+        } else {
+            new
+        }
     }
     ControlState {
         policy: keep(new.policy, &before.policy),

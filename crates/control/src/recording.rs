@@ -29,7 +29,10 @@ pub(crate) fn actor(actor: Actor) -> String {
 
 /// A caller's text, made safe and short enough to be recorded.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_LEN_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(SHOWN_LEN_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// The JSON of one of our own values.
@@ -47,7 +50,11 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn new(operation: &'static str, subject: &str) -> Self {
-        Self { operation, subject: shown(subject), task: None }
+        Self {
+            operation,
+            subject: shown(subject),
+            task: None,
+        }
     }
 
     pub(crate) const fn of_task(mut self, task: Id<Task>) -> Self {

@@ -38,9 +38,16 @@ impl From<PolicyErrors> for RulesError {
 
 fn first_of(errors: &PolicyErrors) -> String {
     let count = errors.iter().count();
-    let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+    let more = if count > 1 {
+        format!(" (and {} more)", count - 1)
+    } else {
+        String::new()
+    };
     errors.iter().next().map_or_else(String::new, |first| {
-        format!("line {}, column {}: {}{more}", first.line, first.column, first.message)
+        format!(
+            "line {}, column {}: {}{more}",
+            first.line, first.column, first.message
+        )
     })
 }
 
@@ -59,7 +66,10 @@ fn tools_of(server: &ToolServer) -> Result<ServerTools, RulesError> {
     let shape = |pin: &aims_model::ToolPin| {
         let parsed = aims_json::parse(pin.input_schema.as_bytes(), &Limits::MESSAGE);
         match parsed {
-            Ok(input_schema) => Ok(ToolShape { name: pin.name.clone(), input_schema }),
+            Ok(input_schema) => Ok(ToolShape {
+                name: pin.name.clone(),
+                input_schema,
+            }),
             Err(error) => Err(RulesError::InputSchema {
                 server: server.name.clone(),
                 tool: pin.name.clone(),
@@ -68,7 +78,10 @@ fn tools_of(server: &ToolServer) -> Result<ServerTools, RulesError> {
         }
     };
     let tools = server.tools.iter().map(shape).collect::<Result<_, _>>()?;
-    Ok(ServerTools { server: server.name.clone(), tools })
+    Ok(ServerTools {
+        server: server.name.clone(),
+        tools,
+    })
 }
 
 /// Who and what a hop of authority is about.
@@ -96,60 +109,107 @@ pub(crate) struct Objection {
 /// here only a tool that is forbidden when asked without arguments is objected to, which is what
 /// would never be listed to the agent.
 pub(crate) fn objection(policies: &PolicySet, hop: &Hop<'_>) -> Option<Objection> {
-    let agent = AgentFacts {
+    let principals = [
+        (
+            format!("person `{}`", hop.person.name),
+            Principal::Person(&hop.person.name),
+        ),
+        (
+            format!("agent `{}`", hop.agent.name),
+            Principal::Agent(facts(hop)),
+        ),
+    ];
+    let details = hop.authority.details().iter();
+    details
+        .flat_map(|detail| principals.iter().map(move |who| (detail, who)))
+        .find_map(|(detail, (who, principal))| {
+            let (resource, reason) = refusal_of(policies, hop, *principal, detail)?;
+            Some(Objection {
+                principal: who.clone(),
+                resource,
+                reason,
+            })
+        })
+}
+
+/// What is refused of one detail to one principal, and why.
+fn refusal_of(
+    policies: &PolicySet,
+    hop: &Hop<'_>,
+    principal: Principal<'_>,
+    detail: &Detail,
+) -> Option<(String, String)> {
+    match detail {
+        Detail::Egress(egress) => {
+            let (host, port) = (egress.host().as_str(), egress.port());
+            let reason = denial(ask(
+                policies,
+                hop,
+                principal,
+                Action::Connect { host, port },
+            ))?;
+            Some((format!("{host}:{port}"), reason))
+        }
+        Detail::Tools(tools) => tools.actions().iter().find_map(|tool| {
+            let (server, tool, arguments) = (tools.server(), tool.as_str(), Object::new());
+            let action = Action::CallTool {
+                server,
+                tool,
+                arguments: &arguments,
+            };
+            let reason = forbidden(ask(policies, hop, principal, action))?;
+            Some((format!("{server}/{tool}"), reason))
+        }),
+    }
+}
+
+fn ask(
+    policies: &PolicySet,
+    hop: &Hop<'_>,
+    principal: Principal<'_>,
+    action: Action<'_>,
+) -> Decision {
+    let request = Request {
+        principal,
+        action,
+        task: TaskFacts {
+            id: hop.task,
+            purpose: hop.purpose,
+        },
+        session: Session { calls: 0 },
+        posture: Posture {
+            assurance: hop.agent.assurance.as_str(),
+        },
+    };
+    evaluate(policies, &request).decision
+}
+
+fn facts<'a>(hop: &Hop<'a>) -> AgentFacts<'a> {
+    AgentFacts {
         name: &hop.agent.name,
         owner: &hop.owner.name,
         environment: hop.agent.environment.as_str(),
         assurance: hop.agent.assurance.as_str(),
-    };
-    let principals = [
-        (format!("person `{}`", hop.person.name), Principal::Person(&hop.person.name)),
-        (format!("agent `{}`", hop.agent.name), Principal::Agent(agent)),
-    ];
-    let asked = |principal, action| {
-        evaluate(policies, &Request {
-            principal,
-            action,
-            task: TaskFacts { id: hop.task, purpose: hop.purpose },
-            session: Session { calls: 0 },
-            posture: Posture { assurance: hop.agent.assurance.as_str() },
-        })
-        .decision
-    };
-    for detail in hop.authority.details() {
-        for (who, principal) in &principals {
-            let found = match detail {
-                Detail::Egress(egress) => {
-                    let (host, port) = (egress.host().as_str(), egress.port());
-                    denial(asked(*principal, Action::Connect { host, port }))
-                        .map(|reason| (format!("{host}:{port}"), reason))
-                }
-                Detail::Tools(tools) => tools.actions().iter().find_map(|tool| {
-                    let (server, tool, arguments) = (tools.server(), tool.as_str(), &Object::new());
-                    let action = Action::CallTool { server, tool, arguments };
-                    forbidden(asked(*principal, action))
-                        .map(|reason| (format!("{server}/{tool}"), reason))
-                }),
-            };
-            if let Some((resource, reason)) = found {
-                return Some(Objection { principal: who.clone(), resource, reason });
-            }
-        }
     }
-    None
 }
 
 fn denial(decision: Decision) -> Option<String> {
     match decision {
         Decision::Permit { .. } => None,
-        Decision::Deny { reason: DenyReason::NoPermit } => Some("no policy permits it".to_owned()),
-        other => forbidden(other).or_else(|| Some("a policy failed".to_owned())),
+        Decision::Deny {
+            reason: DenyReason::NoPermit,
+        } => Some("no policy permits it".to_owned()),
+        other @ Decision::Deny { .. } => {
+            forbidden(other).or_else(|| Some("a policy failed".to_owned()))
+        }
     }
 }
 
 fn forbidden(decision: Decision) -> Option<String> {
     match decision {
-        Decision::Deny { reason: DenyReason::ForbiddenBy(policies) } => {
+        Decision::Deny {
+            reason: DenyReason::ForbiddenBy(policies),
+        } => {
             let names: Vec<&str> = policies.iter().map(Name::as_str).collect();
             Some(format!("forbidden by policy `{}`", names.join("`, `")))
         }

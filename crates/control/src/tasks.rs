@@ -32,7 +32,10 @@ async fn ended(
         Err(why) => return Ok(Err(why)),
     };
     txn.task_update(task).await?;
-    let cutoff = CutOff { subject: Subject::Task(task.id), at_or_before: revision };
+    let cutoff = CutOff {
+        subject: Subject::Task(task.id),
+        at_or_before: revision,
+    };
     txn.cutoff_insert(&cutoff).await?;
     let body = Object::new()
         .with("task", task.id.to_string())

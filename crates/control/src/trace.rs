@@ -51,11 +51,19 @@ impl ControlPlane {
     pub async fn trace(&self, cx: &Cx, task: Id<Task>) -> Result<Vec<Vec<u8>>, TraceError> {
         let mut reader = self.store().read().await?;
         visible(reader.as_mut(), cx, task).await?;
-        let logged = reader.log_entries_of_task(task).await?;
-        let mut records: Vec<Vec<u8>> = logged.into_iter().map(|entry| entry.record).collect();
-        records.extend(not_logged_yet(reader.as_mut(), task).await?);
-        Ok(records)
+        Ok(records_of(reader.as_mut(), task).await?)
     }
+}
+
+/// The records of a task, in one consistent view: none twice, none missing in between.
+pub(crate) async fn records_of(
+    reader: &mut dyn Reader,
+    task: Id<Task>,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let logged = reader.log_entries_of_task(task).await?;
+    let mut records: Vec<Vec<u8>> = logged.into_iter().map(|entry| entry.record).collect();
+    records.extend(not_logged_yet(reader, task).await?);
+    Ok(records)
 }
 
 async fn not_logged_yet(reader: &mut dyn Reader, task: Id<Task>) -> Result<Vec<Vec<u8>>, Fault> {
@@ -65,7 +73,9 @@ async fn not_logged_yet(reader: &mut dyn Reader, task: Id<Task>) -> Result<Vec<V
     let mut records = Vec::new();
     loop {
         let page = reader.outbox_after(after, PAGE_LEN_MAX).await?;
-        let Some((last, _)) = page.last() else { return Ok(records) };
+        let Some((last, _)) = page.last() else {
+            return Ok(records);
+        };
         after = *last;
         for (_, bytes) in page {
             let record = Record::decode(&bytes);

@@ -77,7 +77,10 @@ impl Budgets {
                 Ok(reservation) => taken.0.push((hop.delegation, reservation)),
                 Err(refusal) => {
                     self.release(&taken);
-                    return Err(OverBudget { delegation: hop.delegation, refusal });
+                    return Err(OverBudget {
+                        delegation: hop.delegation,
+                        refusal,
+                    });
                 }
             }
         }
@@ -96,7 +99,10 @@ impl Budgets {
 
     /// Takes back what a log says was used, all of it settled. The log's order need not be the
     /// order of reservation.
-    pub fn restore(&mut self, records: impl IntoIterator<Item = Reserved>) -> Result<(), LedgerError> {
+    pub fn restore(
+        &mut self,
+        records: impl IntoIterator<Item = Reserved>,
+    ) -> Result<(), LedgerError> {
         let mut sorted: BTreeMap<(Id<Delegation>, u64), Reservation> = BTreeMap::new();
         for (delegation, reservation) in records.into_iter().flat_map(|reserved| reserved.0) {
             sorted.insert((delegation, reservation.number()), reservation);
@@ -118,7 +124,9 @@ impl Budgets {
 
     /// How many uses of a delegation are taken, in flight or settled.
     pub fn uses(&self, delegation: Id<Delegation>) -> u64 {
-        self.0.get(&delegation).map_or(0, |account| account.ledger.uses())
+        self.0
+            .get(&delegation)
+            .map_or(0, |account| account.ledger.uses())
     }
 
     fn each(
@@ -137,7 +145,10 @@ impl Budgets {
 
 impl Account {
     fn new() -> Self {
-        Self { ledger: Ledger::new(), expires_at: None }
+        Self {
+            ledger: Ledger::new(),
+            expires_at: None,
+        }
     }
 }
 
@@ -157,7 +168,10 @@ impl Reserved {
         let read = |hop: &Value| {
             let object = hop.as_object().filter(|object| object.len() == 2)?;
             let delegation = object.get("delegation")?.as_str()?.parse().ok()?;
-            Some((delegation, Reservation::from_value(object.get("use")?).ok()?))
+            Some((
+                delegation,
+                Reservation::from_value(object.get("use")?).ok()?,
+            ))
         };
         let hops = hops.and_then(|hops| hops.iter().map(read).collect::<Option<Vec<_>>>());
         hops.map(Self).ok_or(ReservedError)
@@ -174,35 +188,58 @@ mod tests {
     const LATER: Timestamp = Timestamp::from_unix_secs(2_000);
 
     fn hop(n: u128, limits: &Limits) -> Charged<'_> {
-        Charged { delegation: Id::from_u128(n), limits, expires_at: LATER }
+        Charged {
+            delegation: Id::from_u128(n),
+            limits,
+            expires_at: LATER,
+        }
     }
 
     fn reserve(budgets: &mut Budgets, hops: &[Charged<'_>]) -> Result<Reserved, OverBudget> {
         let (server, arguments): (Name, _) = ("git".parse().unwrap(), Object::new());
-        let call = Call::Tool { server: &server, tool: "git_log", arguments: &arguments };
+        let call = Call::Tool {
+            server: &server,
+            tool: "git_log",
+            arguments: &arguments,
+        };
         budgets.charge(hops, &call, NOW)
     }
 
     #[test]
     fn a_use_is_taken_on_every_hop_or_on_none() {
-        let (wide, narrow) =
-            (Limits::default().with_uses(5).unwrap(), Limits::default().with_uses(1).unwrap());
+        let (wide, narrow) = (
+            Limits::default().with_uses(5).unwrap(),
+            Limits::default().with_uses(1).unwrap(),
+        );
         let hops = [hop(1, &wide), hop(2, &narrow)];
         let mut budgets = Budgets::new();
         let first = reserve(&mut budgets, &hops).unwrap();
         let refused = reserve(&mut budgets, &hops).unwrap_err();
         assert_eq!(refused.delegation, Id::from_u128(2));
-        assert_eq!((budgets.uses(Id::from_u128(1)), budgets.uses(Id::from_u128(2))), (1, 1));
+        assert_eq!(
+            (
+                budgets.uses(Id::from_u128(1)),
+                budgets.uses(Id::from_u128(2))
+            ),
+            (1, 1)
+        );
         budgets.release(&first);
-        assert_eq!((budgets.uses(Id::from_u128(1)), budgets.uses(Id::from_u128(2))), (0, 0));
+        assert_eq!(
+            (
+                budgets.uses(Id::from_u128(1)),
+                budgets.uses(Id::from_u128(2))
+            ),
+            (0, 0)
+        );
     }
 
     #[test]
     fn what_the_log_says_was_used_stays_used_in_whatever_order_it_was_written() {
         let limits = Limits::default().with_uses(3).unwrap();
         let mut before = Budgets::new();
-        let mut records: Vec<Reserved> =
-            (0..3).map(|_| reserve(&mut before, &[hop(1, &limits)]).unwrap()).collect();
+        let mut records: Vec<Reserved> = (0..3)
+            .map(|_| reserve(&mut before, &[hop(1, &limits)]).unwrap())
+            .collect();
         records.reverse();
         let read = |record: &Reserved| Reserved::from_value(&record.to_value()).unwrap();
         let mut after = Budgets::new();
@@ -229,7 +266,13 @@ mod tests {
         let done = reserve(&mut budgets, &[hop(2, &limits)]).unwrap();
         budgets.settle(&done);
         budgets.forget_expired(LATER);
-        assert_eq!((budgets.uses(Id::from_u128(1)), budgets.uses(Id::from_u128(2))), (1, 0));
+        assert_eq!(
+            (
+                budgets.uses(Id::from_u128(1)),
+                budgets.uses(Id::from_u128(2))
+            ),
+            (1, 0)
+        );
         budgets.settle(&flying);
     }
 }

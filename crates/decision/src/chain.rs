@@ -17,7 +17,10 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(1);
 /// Oldest consent that a root grant may be issued on.
 pub const CONSENT_AGE_MAX: Duration = Duration::from_mins(5);
 /// A grant holds an authority twice, once within the consent.
-const GRANT_LIMITS: JwsLimits = JwsLimits { text: 256 << 10, json: Limits::DOCUMENT };
+const GRANT_LIMITS: JwsLimits = JwsLimits {
+    text: 256 << 10,
+    json: Limits::DOCUMENT,
+};
 
 /// Where the keys are that may sign grants and consents at an instant.
 pub trait ChainKeys {
@@ -164,11 +167,20 @@ pub fn verify_chain(
     };
     let Delegator::Person { id, name, consent } = &root.delegator;
     if *id != presented.person {
-        return Err(ChainError::Link { hop: 0, claim: "sub" });
+        return Err(ChainError::Link {
+            hop: 0,
+            claim: "sub",
+        });
     }
     signers.extend(check_consent(consent, root, keys)?);
     let (person, person_name, hash) = (*id, name.clone(), presented.claimed_hash);
-    let chain = VerifiedChain { hops, keys: signers, hash, person, person_name };
+    let chain = VerifiedChain {
+        hops,
+        keys: signers,
+        hash,
+        person,
+        person_name,
+    };
     chain.check_time(now)?;
     Ok(chain)
 }
@@ -208,10 +220,16 @@ impl VerifiedChain {
     pub fn check_time(&self, now: Timestamp) -> Result<(), ChainError> {
         for (hop, Hop { grant, .. }) in self.hops.iter().enumerate() {
             if grant.issued_at > now.plus(CLOCK_SKEW_MAX) {
-                return Err(ChainError::Time { hop, why: "it was issued in the future" });
+                return Err(ChainError::Time {
+                    hop,
+                    why: "it was issued in the future",
+                });
             }
             if now >= grant.expires_at {
-                return Err(ChainError::Time { hop, why: "it has expired" });
+                return Err(ChainError::Time {
+                    hop,
+                    why: "it has expired",
+                });
             }
         }
         Ok(())
@@ -252,10 +270,17 @@ fn read_hop(
     // has verified it.
     let grant = Grant::from_claims(&claims).map_err(|why| ChainError::Claims { hop, why })?;
     let key = |kid: &str| keys.grant_key(kid, grant.issued_at);
-    let signed = signed_by(&parsed, key, GRANT_TYP);
-    let signed = signed.map_err(|why| ChainError::Signature { hop, why })?;
-    let signer = signed.header().kid.clone();
-    Ok((Hop { digest, grant, jws: jws.to_owned() }, signer))
+    let verified = signed_by(&parsed, key, GRANT_TYP);
+    let verified = verified.map_err(|why| ChainError::Signature { hop, why })?;
+    let signer = verified.header().kid.clone();
+    Ok((
+        Hop {
+            digest,
+            grant,
+            jws: jws.to_owned(),
+        },
+        signer,
+    ))
 }
 
 /// Keys as they were at one instant.
@@ -305,7 +330,10 @@ fn check_link(
     if grant.expires_at <= grant.issued_at
         || grant.expires_at.since(grant.issued_at) > Duration::from_secs(GRANT_TTL_SECS_MAX)
     {
-        return Err(ChainError::Time { hop, why: "it is valid for longer than a day, or never" });
+        return Err(ChainError::Time {
+            hop,
+            why: "it is valid for longer than a day, or never",
+        });
     }
     // Only the root is delegated by a person; a person in the middle was never asked.
     match (&grant.delegator, above.is_empty()) {
@@ -331,7 +359,10 @@ fn check_consent(
     let checks = [
         (consent.person == *id, "iss"),
         (consent.audience == root.issuer, "aud"),
-        (root.delegate_spiffe_id.trust_domain() == root.issuer, "agent"),
+        (
+            root.delegate_spiffe_id.trust_domain() == root.issuer,
+            "agent",
+        ),
         (agent == Some(consent.agent.as_str()), "agent"),
         (consent.purpose == root.purpose, "purpose"),
         (root.expires_at <= consent.deadline, "deadline"),

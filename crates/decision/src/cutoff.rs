@@ -16,7 +16,9 @@ impl CutOffs {
     pub fn new<'a>(statements: impl IntoIterator<Item = &'a CutOff>) -> Self {
         let mut newest: HashMap<Subject, Revision> = HashMap::new();
         for statement in statements {
-            let at = newest.entry(statement.subject.clone()).or_insert(Revision::ZERO);
+            let at = newest
+                .entry(statement.subject.clone())
+                .or_insert(Revision::ZERO);
             *at = (*at).max(statement.at_or_before);
         }
         Self(newest)
@@ -81,7 +83,10 @@ mod tests {
     #[test]
     fn an_older_statement_does_not_undo_a_newer_one() {
         let subject = Subject::Instance(Id::from_u128(1));
-        let cut = |at| CutOff { subject: subject.clone(), at_or_before: Revision::new(at) };
+        let cut = |at| CutOff {
+            subject: subject.clone(),
+            at_or_before: Revision::new(at),
+        };
         let cutoffs = CutOffs::new(&[cut(9), cut(3)]);
         let subjects = [subject.clone()];
         assert_eq!(cutoffs.find(&subjects, Revision::new(9)), Some(&subject));

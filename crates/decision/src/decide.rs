@@ -150,7 +150,10 @@ pub fn decide<'a>(case: &Case<'a>) -> Decision<'a> {
     findings.hops = hops(case);
     let refused = findings.hops.iter().filter_map(|finding| {
         let refusal = finding.result.as_ref().err()?.clone();
-        Some(Reason::Authority { delegation: finding.delegation, refusal })
+        Some(Reason::Authority {
+            delegation: finding.delegation,
+            refusal,
+        })
     });
     let refused: Vec<Reason> = refused.collect();
     if !refused.is_empty() {
@@ -160,13 +163,19 @@ pub fn decide<'a>(case: &Case<'a>) -> Decision<'a> {
         return deny(findings, vec![Reason::Principals]);
     }
     findings.principals = principals(case);
-    let forbidden = findings.principals.iter().filter_map(|finding| match &finding.verdict {
-        Verdict { decision: aims_policy::Decision::Deny { reason }, .. } => Some(Reason::Policy {
-            principal: finding.principal.clone(),
-            reason: reason.clone(),
-        }),
-        _ => None,
-    });
+    let forbidden = findings
+        .principals
+        .iter()
+        .filter_map(|finding| match &finding.verdict {
+            Verdict {
+                decision: aims_policy::Decision::Deny { reason },
+                ..
+            } => Some(Reason::Policy {
+                principal: finding.principal.clone(),
+                reason: reason.clone(),
+            }),
+            _ => None,
+        });
     let forbidden: Vec<Reason> = forbidden.collect();
     if !forbidden.is_empty() {
         return deny(findings, forbidden);
@@ -175,26 +184,48 @@ pub fn decide<'a>(case: &Case<'a>) -> Decision<'a> {
     let unmet = findings.requirements.iter().filter(|(_, met)| !met);
     let unmet: Vec<Requirement> = unmet.map(|(requirement, _)| requirement.clone()).collect();
     if !unmet.is_empty() {
-        return Decision::StepUp(Needed { findings, requirements: unmet });
+        return Decision::StepUp(Needed {
+            findings,
+            requirements: unmet,
+        });
     }
-    Decision::Permit(Permit { findings, charged: charged(case.chain), call: case.call })
+    Decision::Permit(Permit {
+        findings,
+        charged: charged(case.chain),
+        call: case.call,
+    })
 }
 
 /// Whether a tool may be listed: every hop's authority names it, and no policy forbids it whatever
-/// its arguments are (asked with none).
+/// a call looks like. A forbid that looks at the call's context may not match another call, so it
+/// hides nothing.
 pub fn listed(case: &Case<'_>) -> bool {
-    let Call::Tool { server, tool, .. } = case.call else { return false };
+    let Call::Tool { server, tool, .. } = case.call else {
+        return false;
+    };
     let seen = |hop: &crate::Hop| aims_authority::may_see(&hop.grant().authority, server, tool);
     if !case.chain.hops().iter().all(seen) || case.agents.len() != case.chain.hops().len() {
         return false;
     }
-    let forbids = |finding: &PrincipalFinding| {
-        matches!(
-            &finding.verdict.decision,
-            aims_policy::Decision::Deny { reason: DenyReason::ForbiddenBy(_) }
-        )
+    let text = case.policies.text();
+    let forbids = |finding: &PrincipalFinding| match &finding.verdict.decision {
+        aims_policy::Decision::Deny {
+            reason: DenyReason::ForbiddenBy(policies),
+        } => policies
+            .iter()
+            .any(|policy| !mentions_context(text, policy)),
+        _ => false,
     };
     !principals(case).iter().any(forbids)
+}
+
+/// Whether a policy may look at the context: whether the word stands in its text, from its `@id`
+/// to the next policy's.
+fn mentions_context(text: &str, policy: &Name) -> bool {
+    let mut parts = text.split("@id(").skip(1);
+    let quoted = format!("\"{policy}\"");
+    let own = parts.find(|part| part.trim_start().starts_with(&quoted));
+    own.is_none_or(|own| own.contains("context"))
 }
 
 impl<'a> Permit<'a> {
@@ -221,10 +252,16 @@ fn hops(case: &Case<'_>) -> Vec<HopFinding> {
         let grant = hop.grant();
         let place = |detail| {
             let details = grant.authority.details();
-            details.iter().position(|other| std::ptr::eq(other, detail)).unwrap_or(0)
+            details
+                .iter()
+                .position(|other| std::ptr::eq(other, detail))
+                .unwrap_or(0)
         };
         let result = allows(&grant.authority, &case.call, case.now);
-        HopFinding { delegation: grant.id, result: result.map(|allowed| place(allowed.detail())) }
+        HopFinding {
+            delegation: grant.id,
+            result: result.map(|allowed| place(allowed.detail())),
+        }
     };
     case.chain.hops().iter().map(hop).collect()
 }
@@ -242,7 +279,10 @@ fn charged(chain: &VerifiedChain) -> Vec<Charged<'_>> {
 /// The policies' answer for the person and each distinct agent of the chain.
 fn principals(case: &Case<'_>) -> Vec<PrincipalFinding> {
     let person = case.chain.person_name();
-    let mut asked = vec![(PrincipalName::Person(person.clone()), Principal::Person(person))];
+    let mut asked = vec![(
+        PrincipalName::Person(person.clone()),
+        Principal::Person(person),
+    )];
     for agent in case.agents {
         let name = PrincipalName::Agent(agent.name.clone());
         if asked.iter().all(|(other, _)| *other != name) {
@@ -258,7 +298,15 @@ fn principals(case: &Case<'_>) -> Vec<PrincipalFinding> {
 
 fn request<'a>(case: &Case<'a>, principal: Principal<'a>) -> Request<'a> {
     let action = match case.call {
-        Call::Tool { server, tool, arguments } => Action::CallTool { server, tool, arguments },
+        Call::Tool {
+            server,
+            tool,
+            arguments,
+        } => Action::CallTool {
+            server,
+            tool,
+            arguments,
+        },
         Call::Egress { host, port } => Action::Connect { host, port },
     };
     let leaf = case.chain.leaf().map(crate::Hop::grant);
@@ -270,14 +318,18 @@ fn request<'a>(case: &Case<'a>, principal: Principal<'a>) -> Request<'a> {
             purpose: leaf.map_or("", |grant| grant.purpose.as_str()),
         },
         session: Session { calls: case.calls },
-        posture: Posture { assurance: case.assurance.as_str() },
+        posture: Posture {
+            assurance: case.assurance.as_str(),
+        },
     }
 }
 
 /// The requirements of all principals together, each once. No permit lifts one.
 fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requirement, bool)> {
-    let mut all: Vec<Requirement> =
-        principals.iter().flat_map(|finding| finding.verdict.requirements.clone()).collect();
+    let mut all: Vec<Requirement> = principals
+        .iter()
+        .flat_map(|finding| finding.verdict.requirements.clone())
+        .collect();
     all.sort();
     all.dedup();
     let met = |requirement: &Requirement| match &requirement.kind {
@@ -285,7 +337,9 @@ fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requir
         RequirementKind::Approval => false,
         RequirementKind::Assurance(level) => level.as_str() == case.assurance.as_str(),
     };
-    all.into_iter().map(|requirement| (requirement.clone(), met(&requirement))).collect()
+    all.into_iter()
+        .map(|requirement| (requirement.clone(), met(&requirement)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -90,7 +90,8 @@ impl Authn {
         now: Timestamp,
     ) -> Result<Caller, AuthnError> {
         let authorization = values(headers, AUTHORIZATION.as_str())?;
-        let (token, token_digest, signer) = self.token(headers, &authorization, target, state, now)?;
+        let (token, token_digest, signer) =
+            self.token(headers, &authorization, target, state, now)?;
         let mut subjects = subjects(&token, signer)?;
         cut_off(state, &subjects, token.revision)?;
         let chain = self.chain(&token, state, control, now).await?;
@@ -103,7 +104,13 @@ impl Authn {
         subjects.push(Subject::Policy(state.policy.id));
         cut_off(state, &subjects, token.revision)?;
         let subjects = Arc::from(subjects);
-        Ok(Caller { token, person, token_digest, chain, subjects })
+        Ok(Caller {
+            token,
+            person,
+            token_digest,
+            chain,
+            subjects,
+        })
     }
 
     fn token(
@@ -115,19 +122,24 @@ impl Authn {
         now: Timestamp,
     ) -> Result<(InstanceToken, Digest, String), AuthnError> {
         let dpop = values(headers, "dpop")?;
-        let presented = Presented { authorization, dpop: &dpop, method, uri };
-        let expect = TokenExpect { issuer: &state.issuer, audience: &self.resource, now };
-        // Signatures are checked without the lock; the proof is noted in the shared memory after.
-        let mut nothing = ReplayCache::new(1);
-        let good = authenticate(&presented, &state.token_keys(now), &expect, &mut nothing)?;
-        {
-            let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-            good.proof().use_once(&mut replays, now).map_err(PresentationError::from)?;
-        }
+        let presented = Presented {
+            authorization,
+            dpop: &dpop,
+            method,
+            uri,
+        };
+        let expect = TokenExpect {
+            issuer: &state.issuer,
+            audience: &self.resource,
+            now,
+        };
+        let good = authenticate(&presented, &state.token_keys(now), &expect, &self.replays)?;
         let AccessToken::Instance(token) = good.token() else {
             return Err(AuthnError::NotAnInstance);
         };
-        let text = authorization.first().and_then(|value| value.split_once(' '));
+        let text = authorization
+            .first()
+            .and_then(|value| value.split_once(' '));
         let text = text.map_or("", |(_, text)| text.trim_matches(' '));
         Ok((token.clone(), sha256(text.as_bytes()), kid(text)))
     }
@@ -143,11 +155,14 @@ impl Authn {
         let hash = chain_digest(claimed);
         let chain = match self.chains.get(hash, state.revision) {
             Some(chain) => chain,
-            None => self.resolve(token, claimed, hash, (state, control, now)).await?,
+            None => {
+                self.resolve(token, claimed, hash, (state, control, now))
+                    .await?
+            }
         };
         let verified = &chain.verified;
         verified.check_time(now)?;
-        let leaf = verified.leaf().map(|hop| hop.grant());
+        let leaf = verified.leaf().map(aims_decision::Hop::grant);
         let actor = token.act.as_ref().map(|act| act.current().sub.as_str());
         let agent = leaf.map(|grant| grant.delegate_spiffe_id.as_str());
         if verified.person().to_string() != token.subject
@@ -167,7 +182,9 @@ impl Authn {
         hash: Digest,
         (state, control, now): (&State, &dyn Control, Timestamp),
     ) -> Result<Arc<ResolvedChain>, AuthnError> {
-        let leaf = claimed.last().ok_or(AuthnError::NoChain("the token names none"))?;
+        let leaf = claimed
+            .last()
+            .ok_or(AuthnError::NoChain("the token names none"))?;
         let found = control.chain(*leaf).await?;
         let found = found.ok_or(AuthnError::NoChain("its leaf was never granted"))?;
         let grants: Vec<String> = found.hops.iter().map(|hop| hop.jws.clone()).collect();
@@ -191,7 +208,11 @@ impl Authn {
         if found.person.removed_at.is_some_and(|at| at <= now) {
             return Err(AuthnError::CutOff(Subject::Person(found.person.id)));
         }
-        let chain = Arc::new(ResolvedChain { verified, agents, revision: state.revision });
+        let chain = Arc::new(ResolvedChain {
+            verified,
+            agents,
+            revision: state.revision,
+        });
         self.chains.put(hash, Arc::clone(&chain));
         Ok(chain)
     }
@@ -200,13 +221,19 @@ impl Authn {
 impl Chains {
     /// At most `capacity` chains.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, by_hash: Mutex::default() }
+        Self {
+            capacity,
+            by_hash: Mutex::default(),
+        }
     }
 
     /// A chain that was verified against this very revision.
     fn get(&self, hash: Digest, revision: Revision) -> Option<Arc<ResolvedChain>> {
         let chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
-        chains.get(&hash).filter(|chain| chain.revision == revision).cloned()
+        chains
+            .get(&hash)
+            .filter(|chain| chain.revision == revision)
+            .cloned()
     }
 
     fn put(&self, hash: Digest, chain: Arc<ResolvedChain>) {
@@ -248,7 +275,10 @@ pub(crate) fn cut_off(
 }
 
 fn subjects(token: &InstanceToken, signer: String) -> Result<Vec<Subject>, AuthnError> {
-    let person = token.subject.parse().map_err(|_| AuthnError::NotAnInstance)?;
+    let person = token
+        .subject
+        .parse()
+        .map_err(|_| AuthnError::NotAnInstance)?;
     Ok(vec![
         Subject::Instance(token.instance),
         Subject::Task(token.task),
@@ -263,7 +293,9 @@ fn kid(text: &str) -> String {
     let header = text.split('.').next().unwrap_or_default();
     let header = base64url::decode(header).unwrap_or_default();
     let header = aims_json::parse(&header, &Limits::TOKEN).ok();
-    let kid = header.as_ref().and_then(|header| header.get("kid")?.as_str());
+    let kid = header
+        .as_ref()
+        .and_then(|header| header.get("kid")?.as_str());
     kid.unwrap_or_default().to_owned()
 }
 

@@ -43,16 +43,15 @@ struct Folded {
 impl Denials {
     /// At most `per_window` records of one principal within `window`.
     pub(crate) fn new(per_window: u32, window: Duration) -> Self {
-        Self { per_window, window, open: Mutex::default() }
+        Self {
+            per_window,
+            window,
+            open: Mutex::default(),
+        }
     }
 
     /// Takes a denial: gives it back to be recorded alone, or counts it.
-    pub(crate) fn note(
-        &self,
-        principal: Principal,
-        boot: BootTime,
-        event: Event,
-    ) -> Option<Event> {
+    pub(crate) fn note(&self, principal: Principal, boot: BootTime, event: Event) -> Option<Event> {
         let mut open = self.open();
         let window = open.entry(principal).or_insert_with(|| Window::new(boot));
         if window.folded.is_none() && boot.since(window.since) >= self.window {
@@ -63,15 +62,17 @@ impl Denials {
             return Some(event);
         }
         let example = (event.at, event.body);
-        match &mut window.folded {
-            Some(folded) => {
-                folded.count = folded.count.saturating_add(1);
-                folded.last = example;
-            }
-            None => {
-                let (first, last, task) = (example.clone(), example, event.task);
-                window.folded = Some(Folded { count: 1, first, last, task });
-            }
+        if let Some(folded) = &mut window.folded {
+            folded.count = folded.count.saturating_add(1);
+            folded.last = example;
+        } else {
+            let (first, last, task) = (example.clone(), example, event.task);
+            window.folded = Some(Folded {
+                count: 1,
+                first,
+                last,
+                task,
+            });
         }
         None
     }
@@ -82,7 +83,12 @@ impl Denials {
         self.open().retain(|principal, window| {
             let over = boot.since(window.since) >= self.window;
             if over || all {
-                events.extend(window.folded.take().map(|folded| folded.event(*principal, now)));
+                events.extend(
+                    window
+                        .folded
+                        .take()
+                        .map(|folded| folded.event(*principal, now)),
+                );
             }
             !over
         });
@@ -96,7 +102,11 @@ impl Denials {
 
 impl Window {
     const fn new(since: BootTime) -> Self {
-        Self { since, recorded: 0, folded: None }
+        Self {
+            since,
+            recorded: 0,
+            folded: None,
+        }
     }
 }
 
@@ -134,18 +144,34 @@ mod tests {
         let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
         let denials = Denials::new(2, Duration::from_secs(10));
         let mine = Principal::Instance(Id::from_u128(1));
-        let alone = (1..=9).filter_map(|n| denials.note(mine, at(1), denial(n))).count();
+        let alone = (1..=9)
+            .filter_map(|n| denials.note(mine, at(1), denial(n)))
+            .count();
         assert_eq!(alone, 2);
-        assert!(denials.note(Principal::Unknown, at(1), denial(50)).is_some());
+        assert!(
+            denials
+                .note(Principal::Unknown, at(1), denial(50))
+                .is_some()
+        );
         assert_eq!(denials.take(at(5), Timestamp::from_unix_secs(5), false), []);
         let counts = denials.take(at(11), Timestamp::from_unix_secs(11), false);
-        let [count] = counts.as_slice() else { panic!("{counts:?}") };
+        let [count] = counts.as_slice() else {
+            panic!("{counts:?}")
+        };
         let number = |path: &[&str]| {
             let start = aims_json::Value::from(count.body.clone());
-            path.iter().try_fold(start, |value, name| value.get(name).cloned())?.as_u64()
+            path.iter()
+                .try_fold(start, |value, name| value.get(name).cloned())?
+                .as_u64()
         };
         assert_eq!(number(&["count"]), Some(7));
-        assert_eq!((number(&["first", "n"]), number(&["last", "n"])), (Some(3), Some(9)));
-        assert!(denials.note(mine, at(12), denial(10)).is_some(), "a new window");
+        assert_eq!(
+            (number(&["first", "n"]), number(&["last", "n"])),
+            (Some(3), Some(9))
+        );
+        assert!(
+            denials.note(mine, at(12), denial(10)).is_some(),
+            "a new window"
+        );
     }
 }

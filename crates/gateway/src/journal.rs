@@ -73,10 +73,16 @@ impl Journal {
             let last = wal.read_from(head.seq, 1)?;
             let last = last.first().ok_or(MalformedPayload { seq: head.seq })?;
             let last = unpack(last.0, &last.1)?;
-            made.0.push_back((head.seq, head.digest, sha256(&last.record)));
+            made.0
+                .push_back((head.seq, head.digest, sha256(&last.record)));
         }
         let made = Arc::new(Mutex::new(made));
-        Ok(Self { wal: Arc::new(wal), source, entropy, made })
+        Ok(Self {
+            wal: Arc::new(wal),
+            source,
+            entropy,
+            made,
+        })
     }
 
     /// Makes the event durable; returns its number.
@@ -94,7 +100,7 @@ impl Journal {
         // A rehearsal with the longest number: what has no form is refused before it has a place.
         event.encode(self.source, SEQ_MAX, FIRST_PREV)?;
         let (made, source) = (Arc::clone(&self.made), self.source);
-        let make = move |seq: u64, prev: Digest| {
+        let write = move |seq: u64, prev: Digest| {
             let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
             made.make(seq, prev, |prev| {
                 // INVARIANT: the rehearsal had the same content and a longer number.
@@ -102,7 +108,7 @@ impl Journal {
                 (sha256(&record), pack(&record, material.as_ref()))
             })
         };
-        let appended = self.wal.append(class, Box::new(make)).await;
+        let appended = self.wal.append(class, Box::new(write)).await;
         if let Err(error) = &appended {
             metrics::counter!("aims_gateway_log_failures_total").increment(1);
             tracing::error!(%error, "the log can't be written: everything is denied");
@@ -125,7 +131,10 @@ impl Journal {
     /// Records from `seq` on, about `bytes` of them; blocks on the disk.
     pub(crate) fn read(wal: &Wal, seq: u64, bytes: usize) -> Result<Vec<ShippedRecord>, ReadFault> {
         let records = wal.read_from(seq, bytes)?;
-        records.iter().map(|(seq, payload)| Ok(unpack(*seq, payload)?)).collect()
+        records
+            .iter()
+            .map(|(seq, payload)| Ok(unpack(*seq, payload)?))
+            .collect()
     }
 }
 
@@ -147,10 +156,12 @@ impl Made {
         prev: Digest,
         make: impl FnOnce(Digest) -> (Digest, Vec<u8>),
     ) -> Vec<u8> {
-        self.0.retain(|(number, _, _)| number.saturating_add(1) >= seq);
-        let before = self.0.iter().find(|(number, payload, _)| {
-            number.saturating_add(1) == seq && *payload == prev
-        });
+        self.0
+            .retain(|(number, _, _)| number.saturating_add(1) >= seq);
+        let before = self
+            .0
+            .iter()
+            .find(|(number, payload, _)| number.saturating_add(1) == seq && *payload == prev);
         let (record, payload) = make(before.map_or(FIRST_PREV, |(_, _, record)| *record));
         self.0.push_back((seq, sha256(&payload), record));
         payload
@@ -190,7 +201,11 @@ pub(crate) fn unpack(seq: u64, payload: &[u8]) -> Result<ShippedRecord, Malforme
         None if rest.is_empty() => None,
         None => return Err(malformed()),
     };
-    Ok(ShippedRecord { seq, record: record.to_vec(), material })
+    Ok(ShippedRecord {
+        seq,
+        record: record.to_vec(),
+        material,
+    })
 }
 
 #[cfg(test)]

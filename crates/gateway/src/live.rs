@@ -51,15 +51,26 @@ impl LiveSet {
         let mut entries = self.entries();
         let number = entries.next;
         entries.next += 1;
-        let entry = Entry { subjects, minted, cut: cut.clone(), ended };
+        let entry = Entry {
+            subjects,
+            minted,
+            cut: cut.clone(),
+            ended,
+        };
         entries.by_number.insert(number, entry);
         drop(entries);
-        Live { number, set: self.clone(), cut, _ended: sender }
+        Live {
+            number,
+            set: self.clone(),
+            cut,
+            _ended: sender,
+        }
     }
 
     /// Cuts off what `cutoffs` cover, and returns how many there were, when all of it has ended.
     pub(crate) async fn cut(&self, cutoffs: &CutOffs) -> usize {
-        self.end(|entry| cutoffs.find(&entry.subjects, entry.minted).is_some()).await
+        self.end(|entry| cutoffs.find(&entry.subjects, entry.minted).is_some())
+            .await
     }
 
     /// Cuts off everything.
@@ -71,7 +82,9 @@ impl LiveSet {
         let ending: Vec<_> = {
             let entries = self.entries();
             let covered = entries.by_number.values().filter(|entry| covers(entry));
-            covered.map(|entry| (entry.cut.clone(), entry.ended.clone())).collect()
+            covered
+                .map(|entry| (entry.cut.clone(), entry.ended.clone()))
+                .collect()
         };
         for (cut, _) in &ending {
             cut.cancel();
@@ -116,8 +129,10 @@ mod tests {
         let hit = set.enter(Arc::from([subject(1)]), Revision::new(3));
         let newer = set.enter(Arc::from([subject(1)]), Revision::new(4));
         let other = set.enter(Arc::from([subject(2)]), Revision::new(3));
-        let cutoffs =
-            CutOffs::new(&[CutOff { subject: subject(1), at_or_before: Revision::new(3) }]);
+        let cutoffs = CutOffs::new(&[CutOff {
+            subject: subject(1),
+            at_or_before: Revision::new(3),
+        }]);
         let cutting = set.cut(&cutoffs);
         tokio::pin!(cutting);
         tokio::select! {

@@ -62,9 +62,9 @@ impl Resource {
                 .with("server", server.as_str())
                 .with("tool", short(tool))
                 .with("pin", digest(*pin)),
-            Self::Host { host, port } => {
-                Object::new().with("host", short(host)).with("port", u64::from(*port))
-            }
+            Self::Host { host, port } => Object::new()
+                .with("host", short(host))
+                .with("port", u64::from(*port)),
         })
     }
 }
@@ -77,7 +77,12 @@ pub(crate) fn decision(
     decision: &'static str,
     findings: &Findings,
 ) -> Object {
-    let chain = caller.chain.verified.hops().iter().map(|hop| Value::from(hop.digest().to_string()));
+    let chain = caller
+        .chain
+        .verified
+        .hops()
+        .iter()
+        .map(|hop| Value::from(hop.digest().to_string()));
     let leaf = caller.chain.verified.leaf().map(aims_decision::Hop::grant);
     let subject = Object::new()
         .with("id", caller.person.to_string())
@@ -89,7 +94,10 @@ pub(crate) fn decision(
         .with("id", state.policy.id.to_string())
         .with("digest", state.policy.digest.to_string());
     Object::new()
-        .with("agent", leaf.map_or("", |grant| grant.delegate_spiffe_id.as_str()))
+        .with(
+            "agent",
+            leaf.map_or("", |grant| grant.delegate_spiffe_id.as_str()),
+        )
         .with("instance", caller.token.instance.to_string())
         .with("subject", subject)
         .with("resource", action.resource.to_value())
@@ -100,11 +108,21 @@ pub(crate) fn decision(
         .with("revision", state.revision.number())
         .with("minted", caller.token.revision.number())
         .with("chain", chain.collect::<Vec<_>>())
-        .with("posture", Object::new().with("assurance", Assurance::Confined.as_str()))
+        .with(
+            "posture",
+            Object::new().with("assurance", Assurance::Confined.as_str()),
+        )
         .with("token", token)
         .with("arguments", digest(action.arguments))
         .with("message", digest(action.message))
-        .with("principals", findings.principals.iter().map(principal).collect::<Vec<_>>())
+        .with(
+            "principals",
+            findings
+                .principals
+                .iter()
+                .map(principal)
+                .collect::<Vec<_>>(),
+        )
         .with("authority", authority(findings))
         .with("requirements", requirements(findings))
 }
@@ -116,7 +134,13 @@ pub(crate) fn reserved(body: Object, reserved: &Reserved) -> Object {
 
 /// The reasons of a denial.
 pub(crate) fn reasons(body: Object, reasons: &[Reason]) -> Object {
-    body.with("reasons", reasons.iter().map(|reason| Value::from(words(reason))).collect::<Vec<_>>())
+    body.with(
+        "reasons",
+        reasons
+            .iter()
+            .map(|reason| Value::from(words(reason)))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// The outcome of an intent.
@@ -144,7 +168,11 @@ pub(crate) fn material(
     calls: u32,
 ) -> Option<Vec<u8>> {
     let chain = &caller.chain;
-    let grants = chain.verified.hops().iter().map(|hop| Value::from(hop.jws()));
+    let grants = chain
+        .verified
+        .hops()
+        .iter()
+        .map(|hop| Value::from(hop.jws()));
     let agents = chain.agents.iter().map(|agent| {
         Value::from(
             Object::new()
@@ -170,7 +198,10 @@ pub(crate) fn material(
         .with("calls", u64::from(calls))
         .with("assurance", Assurance::Confined.as_str())
         .with("policy", state.policy.digest.to_string())
-        .with("schema", sha256(state.policies.schema().text().as_bytes()).to_string())
+        .with(
+            "schema",
+            sha256(state.policies.schema().text().as_bytes()).to_string(),
+        )
         .with("minted", caller.token.revision.number())
         .with("revision", state.revision.number());
     aims_json::to_canonical(&Value::from(object)).ok()
@@ -181,7 +212,10 @@ pub(crate) fn words(reason: &Reason) -> String {
     match reason {
         Reason::CutOff(subject) => format!("cut_off: {}", describe(subject)),
         Reason::Chain(error) => format!("chain: {error}"),
-        Reason::Authority { delegation, refusal } => {
+        Reason::Authority {
+            delegation,
+            refusal,
+        } => {
             format!("authority {delegation}: {}: {refusal}", refusal.rule())
         }
         Reason::Principals => "chain: the facts about its agents are not complete".to_owned(),
@@ -194,13 +228,20 @@ pub(crate) fn words(reason: &Reason) -> String {
 /// Why the policies deny, in words.
 pub(crate) fn policy_words(reason: &DenyReason) -> String {
     let list = |names: &[Name]| {
-        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     match reason {
         DenyReason::NoPermit => "no policy permits it".to_owned(),
         DenyReason::ForbiddenBy(names) => format!("forbidden by {}", list(names)),
         DenyReason::Error(errors) => {
-            let names: Vec<Name> = errors.iter().filter_map(|error| error.policy.clone()).collect();
+            let names: Vec<Name> = errors
+                .iter()
+                .filter_map(|error| error.policy.clone())
+                .collect();
             if names.is_empty() {
                 "the action has no form that policies can see".to_owned()
             } else {
@@ -220,19 +261,28 @@ pub(crate) fn name(principal: &PrincipalName) -> String {
 
 /// At most so much of a text from outside, printable.
 pub(crate) fn short(text: &str) -> String {
-    text.chars().take(TEXT_LEN_MAX).flat_map(|c| {
-        let escape = c.is_control();
-        let plain = (!escape).then_some(c);
-        plain.into_iter().chain(escape.then_some('\u{fffd}'))
-    }).collect()
+    text.chars()
+        .take(TEXT_LEN_MAX)
+        .flat_map(|c| {
+            let escape = c.is_control();
+            let plain = (!escape).then_some(c);
+            plain.into_iter().chain(escape.then_some('\u{fffd}'))
+        })
+        .collect()
 }
 
 fn principal(finding: &PrincipalFinding) -> Value {
     let (decision, policies) = match &finding.verdict.decision {
         PolicyDecision::Permit { determining } => ("permit", names(determining)),
-        PolicyDecision::Deny { reason: DenyReason::ForbiddenBy(by) } => ("deny", names(by)),
-        PolicyDecision::Deny { reason: DenyReason::Error(errors) } => ("deny", failed(errors)),
-        PolicyDecision::Deny { reason: DenyReason::NoPermit } => ("deny", Vec::new()),
+        PolicyDecision::Deny {
+            reason: DenyReason::ForbiddenBy(by),
+        } => ("deny", names(by)),
+        PolicyDecision::Deny {
+            reason: DenyReason::Error(errors),
+        } => ("deny", failed(errors)),
+        PolicyDecision::Deny {
+            reason: DenyReason::NoPermit,
+        } => ("deny", Vec::new()),
     };
     Value::from(
         Object::new()
@@ -244,12 +294,18 @@ fn principal(finding: &PrincipalFinding) -> Value {
 }
 
 fn names(names: &[Name]) -> Vec<Value> {
-    names.iter().map(|name| Value::from(name.as_str())).collect()
+    names
+        .iter()
+        .map(|name| Value::from(name.as_str()))
+        .collect()
 }
 
 fn failed(errors: &[EvaluationError]) -> Vec<Value> {
     let name = |error: &EvaluationError| error.policy.as_ref().map(|name| name.as_str().to_owned());
-    errors.iter().map(|error| Value::from(name(error).unwrap_or_default())).collect()
+    errors
+        .iter()
+        .map(|error| Value::from(name(error).unwrap_or_default()))
+        .collect()
 }
 
 fn authority(findings: &Findings) -> Vec<Value> {

@@ -50,7 +50,16 @@ pub(crate) fn read(recovered: &Recovered) -> anyhow::Result<Before> {
                     let uses: &mut u32 = before.uses.entry(instance).or_default();
                     *uses = uses.saturating_add(1);
                 }
-                open.insert(decision, (seq, Unfinished { decision, task: event.task }));
+                open.insert(
+                    decision,
+                    (
+                        seq,
+                        Unfinished {
+                            decision,
+                            task: event.task,
+                        },
+                    ),
+                );
             }
             (EventKind::CallOutcome, Some(decision)) => {
                 open.remove(&decision);

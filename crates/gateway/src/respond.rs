@@ -8,9 +8,7 @@ use aims_mcp::{RequestId, code, http as mcp_http};
 use aims_oauth::{Challenge, ChallengeError, WellKnown, well_known};
 use aims_types::{self as types, Id};
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
@@ -34,7 +32,9 @@ pub(crate) struct Lesson {
 
 /// An answer with these bytes.
 pub(crate) fn bytes(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(Bytes::from(body))
+        .map_err(|never| match never {})
+        .boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -55,7 +55,11 @@ pub(crate) fn error(
     code: i64,
     text: &str,
 ) -> Response<Body> {
-    let error = ErrorAnswer { code, message: text.to_owned(), data: None };
+    let error = ErrorAnswer {
+        code,
+        message: text.to_owned(),
+        data: None,
+    };
     message(status, build::error(id, &error))
 }
 
@@ -68,7 +72,12 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
 
 /// What is not there, and what is not for the caller: one answer.
 pub(crate) fn not_found() -> Response<Body> {
-    error(StatusCode::NOT_FOUND, None, code::INVALID_REQUEST, "there is nothing here")
+    error(
+        StatusCode::NOT_FOUND,
+        None,
+        code::INVALID_REQUEST,
+        "there is nothing here",
+    )
 }
 
 /// The session is not there, or not the caller's: one answer.
@@ -80,20 +89,30 @@ pub(crate) fn no_session() -> Response<Body> {
 /// The methods that the endpoint has.
 pub(crate) fn method_not_allowed() -> Response<Body> {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
     response
 }
 
 /// Nothing can be decided or recorded now.
 pub(crate) fn unavailable(id: Option<&RequestId>, text: &str) -> Response<Body> {
-    error(StatusCode::SERVICE_UNAVAILABLE, id, code::INTERNAL_ERROR, text)
+    error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        id,
+        code::INTERNAL_ERROR,
+        text,
+    )
 }
 
 /// A stream of events.
 pub(crate) fn events(stream: Stream) -> Response<Body> {
     let mut response = Response::new(stream.boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(mcp_http::EVENT_STREAM));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(mcp_http::EVENT_STREAM),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
     response
@@ -118,7 +137,10 @@ pub(crate) fn challenge(error: &AuthnError, resource: &str) -> (StatusCode, Opti
         resource_metadata: &metadata,
     };
     let status = StatusCode::from_u16(challenge.status()).unwrap_or(StatusCode::UNAUTHORIZED);
-    (status, HeaderValue::from_str(&challenge.header_value()).ok())
+    (
+        status,
+        HeaderValue::from_str(&challenge.header_value()).ok(),
+    )
 }
 
 /// The answer to a caller who is not believed.
@@ -135,7 +157,9 @@ pub(crate) fn unauthenticated(failure: &AuthnError, resource: &str) -> Response<
 impl Lesson {
     /// What a denial teaches, by its decisive reason.
     pub(crate) fn denied(denied: &Denied) -> Self {
-        let Some(reason) = denied.reasons.first() else { return Self::plain("denied", "denied") };
+        let Some(reason) = denied.reasons.first() else {
+            return Self::plain("denied", "denied");
+        };
         match reason {
             Reason::Authority { refusal, .. } => Self {
                 code: code::DENIED,
@@ -167,7 +191,10 @@ impl Lesson {
     /// What is needed first.
     pub(crate) fn needed(needed: &Needed) -> Self {
         let kinds = needed.requirements.iter().map(|requirement| {
-            format!("{} (required by `{}`)", requirement.kind, requirement.policy)
+            format!(
+                "{} (required by `{}`)",
+                requirement.kind, requirement.policy
+            )
         });
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         Self {
@@ -176,7 +203,7 @@ impl Lesson {
             message: format!("the call needs this first: {kinds}"),
             argument: None,
             would_allow: Some(kinds),
-            how_to_ask: "ask an operator; this gateway takes no approvals yet".to_owned(),
+            how_to_ask: "ask an operator: no approval is taken from an agent".to_owned(),
         }
     }
 
@@ -202,9 +229,15 @@ impl Lesson {
 
     /// The text of the refusal of a connection.
     pub(crate) fn text(&self, decision: Id<types::Decision>) -> String {
-        let allowed = self.would_allow.as_deref().map(|text| format!("; allowed: {text}"));
+        let allowed = self
+            .would_allow
+            .as_deref()
+            .map(|text| format!("; allowed: {text}"));
         let (message, how) = (&self.message, &self.how_to_ask);
-        format!("{message}{}; {how}; decision {decision}\n", allowed.unwrap_or_default())
+        format!(
+            "{message}{}; {how}; decision {decision}\n",
+            allowed.unwrap_or_default()
+        )
     }
 
     fn plain(rule: &str, message: &str) -> Self {

@@ -73,7 +73,10 @@ impl Shipping {
         let mut head = self.wal.watch_head();
         let mut shipped = self.control.records_head(self.id).await?;
         if shipped > self.wal.head().seq {
-            tracing::error!(shipped, "the server knows later records than this log: it lost some");
+            tracing::error!(
+                shipped,
+                "the server knows later records than this log: it lost some"
+            );
             self.lost.store(true, Ordering::Release);
             return Ok(());
         }
@@ -96,8 +99,9 @@ impl Shipping {
     async fn ship(&self, shipped: u64) -> Result<u64, ShipError> {
         let wal = Arc::clone(&self.wal);
         let read = move || Journal::read(&wal, shipped.saturating_add(1), BATCH_BYTES);
-        let records =
-            tokio::task::spawn_blocking(read).await.map_err(|_| ShipError::Ended)??;
+        let records = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| ShipError::Ended)??;
         let count = records.len();
         let taken = self.control.records_ship(self.id, records).await?;
         let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -108,10 +112,17 @@ impl Shipping {
     /// Removes what was shipped so long ago that nothing can depend on it.
     fn remove(&self, marks: &mut VecDeque<(u64, Timestamp)>, shipped: u64) {
         let now = self.clock.now();
-        if marks.back().is_none_or(|(_, at)| now.since(*at) >= MARK_EVERY) {
+        if marks
+            .back()
+            .is_none_or(|(_, at)| now.since(*at) >= MARK_EVERY)
+        {
             marks.push_back((shipped, now));
         }
-        let Some((seq, _)) = marks.front().filter(|(_, at)| now.since(*at) >= KEEP).copied() else {
+        let Some((seq, _)) = marks
+            .front()
+            .filter(|(_, at)| now.since(*at) >= KEEP)
+            .copied()
+        else {
             return;
         };
         marks.pop_front();

@@ -64,8 +64,15 @@ impl State {
         };
         let mut servers = HashMap::new();
         for server in control.servers.iter() {
-            let pins = server.tools.iter().map(|pin| (pin.name.clone(), pin.clone())).collect();
-            let registered = RegisteredServer { spec: server.spec.clone(), pins };
+            let pins = server
+                .tools
+                .iter()
+                .map(|pin| (pin.name.clone(), pin.clone()))
+                .collect();
+            let registered = RegisteredServer {
+                spec: server.spec.clone(),
+                pins,
+            };
             servers.insert(server.name.clone(), registered);
         }
         Ok(Self {
@@ -87,7 +94,10 @@ impl State {
 
     /// The keys that may sign access tokens at `now`.
     pub(crate) const fn token_keys(&self, now: Timestamp) -> TokenKeys<'_> {
-        TokenKeys { keys: &self.keys, now }
+        TokenKeys {
+            keys: &self.keys,
+            now,
+        }
     }
 
     /// The keys that may sign grants and consents.
@@ -125,7 +135,10 @@ impl Keys {
                 enrolled_at: key.enrolled_at,
                 retired_at: key.retired_at,
             };
-            keys.0.entry((key.purpose.as_str(), key.kid.clone())).or_default().push(parsed);
+            keys.0
+                .entry((key.purpose.as_str(), key.kid.clone()))
+                .or_default()
+                .push(parsed);
         }
         Ok(keys)
     }
@@ -148,17 +161,23 @@ impl Keys {
 
 impl ChainKeys for Keys {
     fn grant_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey> {
-        self.find(KeyPurpose::Grant, kid, at, |owner| *owner == KeyOwner::Server)
+        self.find(KeyPurpose::Grant, kid, at, |owner| {
+            *owner == KeyOwner::Server
+        })
     }
 
     fn person_key(&self, person: Id<Person>, kid: &str, at: Timestamp) -> Option<PublicKey> {
-        self.find(KeyPurpose::Person, kid, at, |owner| *owner == KeyOwner::Person(person))
+        self.find(KeyPurpose::Person, kid, at, |owner| {
+            *owner == KeyOwner::Person(person)
+        })
     }
 }
 
 impl KeySource for TokenKeys<'_> {
     fn key(&self, kid: &str) -> Option<PublicKey> {
-        self.keys.find(KeyPurpose::Token, kid, self.now, |owner| *owner == KeyOwner::Server)
+        self.keys.find(KeyPurpose::Token, kid, self.now, |owner| {
+            *owner == KeyOwner::Server
+        })
     }
 }
 
@@ -168,12 +187,21 @@ fn compile_policies(text: &str, servers: &[ToolServer]) -> Result<PolicySet, Str
         let tools = server.tools.iter().map(|pin| {
             let schema = aims_json::parse(pin.input_schema.as_bytes(), &Limits::DOCUMENT);
             let schema = schema.map_err(|error| {
-                format!("the schema of tool `{}` of `{}`: {error}", pin.name, server.name)
+                format!(
+                    "the schema of tool `{}` of `{}`: {error}",
+                    pin.name, server.name
+                )
             })?;
-            Ok(ToolShape { name: pin.name.clone(), input_schema: schema })
+            Ok(ToolShape {
+                name: pin.name.clone(),
+                input_schema: schema,
+            })
         });
         let tools = tools.collect::<Result<Vec<_>, String>>()?;
-        source.servers.push(ServerTools { server: server.name.clone(), tools });
+        source.servers.push(ServerTools {
+            server: server.name.clone(),
+            tools,
+        });
     }
     let schema = Schema::generate(&source).map_err(|error| error.to_string())?;
     PolicySet::compile(text, &schema).map_err(|errors| errors.to_string())

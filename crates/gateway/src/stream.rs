@@ -35,12 +35,32 @@ pub(crate) struct Stream {
 /// A stream; `gone` is cancelled when the agent stops reading, also at the regular end.
 pub(crate) fn channel(gone: CancellationToken) -> (Writer, Stream) {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let gate = Gate(Arc::new(Mutex::new(true)));
-    let stream = Stream { events: receiver, gate: gate.clone(), _gone: gone.drop_guard() };
-    (Writer { events: sender, gate }, stream)
+    let gate = Gate::open();
+    let stream = Stream {
+        events: receiver,
+        gate: gate.clone(),
+        _gone: gone.drop_guard(),
+    };
+    (
+        Writer {
+            events: sender,
+            gate,
+        },
+        stream,
+    )
 }
 
 impl Gate {
+    /// A gate that is open.
+    pub(crate) fn open() -> Self {
+        Self(Arc::new(Mutex::new(true)))
+    }
+
+    /// Runs `pass` while the gate can't change; `pass` learns whether it is open.
+    pub(crate) fn through<T>(&self, pass: impl FnOnce(bool) -> T) -> T {
+        pass(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Lets no further byte out.
     pub(crate) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
@@ -58,9 +78,9 @@ impl Writer {
         let _ = self.events.send(event.into()).await;
     }
 
-    /// Lets no further byte out.
-    pub(crate) fn close(&self) {
-        self.gate.close();
+    /// What decides whether bytes may still leave.
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 }
 
@@ -73,15 +93,14 @@ impl Body for Stream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
         let gate = self.gate.clone();
-        let open = gate.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.events.poll_recv(cx) {
+        gate.through(|open| match self.events.poll_recv(cx) {
             Poll::Pending => Poll::Pending,
-            _ if !*open => Poll::Ready(Some(Err(LinkError {
+            _ if !open => Poll::Ready(Some(Err(LinkError {
                 peer: "gateway",
                 reason: "what was under way is cut off".to_owned(),
             }))),
             Poll::Ready(event) => Poll::Ready(event.map(|event| Ok(Frame::data(event)))),
-        }
+        })
     }
 }
 
@@ -99,7 +118,7 @@ mod tests {
         writer.send(b"two".to_vec()).await;
         let frame = stream.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), "one");
-        writer.close();
+        writer.gate().close();
         assert!(stream.frame().await.unwrap().is_err());
         drop(stream);
         assert!(gone.is_cancelled());

@@ -1,1 +1,30 @@
-//! (skeleton)
+//! HTTP: decode, call one use case, encode.
+//!
+//! Two routers. [`Admin`] is what people's commands use: every route but the token endpoint needs a
+//! DPoP-bound token of a person, and it is served on a Unix socket. [`Public`] is what anybody on
+//! the machine may read: health, metrics, and the log's checkpoint and tiles.
+//!
+//! # In scope
+//! - the route table ([`ROUTES`]), authentication of callers, problem details, serving.
+//! # Out of scope
+//! - what operations mean and who may do them (`aims-control`).
+//!
+//! # Specifications
+//! - RFC 9457 (problem details), RFC 9449 §7 (DPoP-bound requests), C2SP tlog-tiles (reading).
+//!
+//! # Limits
+//! - [`BODY_LEN_MAX`], [`HEADER_TIMEOUT`].
+
+mod admin;
+mod body;
+mod caller;
+mod problem;
+mod public;
+mod routes;
+mod serve;
+
+pub use admin::Admin;
+pub use body::BODY_LEN_MAX;
+pub use public::{Health, Public};
+pub use routes::{Access, ROUTES, Route};
+pub use serve::{HEADER_TIMEOUT, serve_tcp, serve_unix};

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aims_crypto::sha256;
 use aims_model::evidence::Measured;
-use aims_types::Digest;
 use aims_walls::measure::{self, MeasureError};
-use aims_walls::runtime::{Declared, DeclaredPath, closure};
+use aims_walls::runtime::{DeclaredPath, closure};
 
 /// Measures `paths` and everything that they need to run: links on the way, interpreters of
 /// scripts, shared libraries.
@@ -23,18 +21,10 @@ pub fn measure_file(path: &Path) -> Result<Measured, MeasureError> {
     })
 }
 
-/// What evidence says of a declared path: a file's content, a tree's manifest, a link's target.
+/// What evidence says of a declared path.
 pub fn measured(declared: &DeclaredPath) -> Measured {
     Measured {
         path: declared.path.display().to_string(),
-        digest: digest(&declared.what),
-    }
-}
-
-fn digest(what: &Declared) -> Digest {
-    match what {
-        Declared::File { digest, .. } => *digest,
-        Declared::Tree(tree) => tree.digest,
-        Declared::Link { target } => sha256(target.as_os_str().as_encoded_bytes()),
+        digest: declared.digest(),
     }
 }

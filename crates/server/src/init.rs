@@ -56,7 +56,7 @@ pub async fn initialise(config: &Config, operator: Name, operator_jwk: String) -
 /// The parts of a control plane, with no log yet.
 pub(crate) fn parts(config: &Config, store: Arc<dyn Store>) -> Result<Parts> {
     let master = MasterKey::load(&config.master_key_file)?;
-    let keys = KeyStore::open(&config.data_dir.join("keys"), master)?;
+    let keys = KeyStore::open(&config.data_dir.join("keys"), master, &SystemEntropy)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     Ok(Parts {
         store,

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use aims_crypto::sha256;
 use aims_types::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,17 @@ pub enum Declared {
         /// What it says.
         target: PathBuf,
     },
+}
+
+impl DeclaredPath {
+    /// What was measured of it: a file's content, a tree's manifest, a link's target.
+    pub fn digest(&self) -> Digest {
+        match &self.what {
+            Declared::File { digest, .. } => *digest,
+            Declared::Tree(tree) => tree.digest,
+            Declared::Link { target } => sha256(target.as_os_str().as_bytes()),
+        }
+    }
 }
 
 /// Measures `paths`, and adds the links that lead to them, the interpreters of scripts, and the

@@ -51,17 +51,27 @@ impl Refused for ActivateAgentError {
 
 impl ControlPlane {
     /// Lets a draft or suspended agent run. Operators only.
-    pub async fn agent_activate(&self, cx: &Cx, name: &Name) -> Result<Committed<Agent>, ActivateAgentError> {
+    pub async fn agent_activate(
+        &self,
+        cx: &Cx,
+        name: &Name,
+    ) -> Result<Committed<Agent>, ActivateAgentError> {
         let (cx, name) = (cx.clone(), name.clone());
         self.to_the_end(|plane| async move {
             let done = activate(&plane, &cx, &name).await;
-            plane.recorded(&cx, Attempt::new("agent_activate", name.as_str()), done).await
+            plane
+                .recorded(&cx, Attempt::new("agent_activate", name.as_str()), done)
+                .await
         })
         .await
     }
 }
 
-async fn activate(plane: &ControlPlane, cx: &Cx, name: &Name) -> Result<Committed<Agent>, ActivateAgentError> {
+async fn activate(
+    plane: &ControlPlane,
+    cx: &Cx,
+    name: &Name,
+) -> Result<Committed<Agent>, ActivateAgentError> {
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
@@ -72,10 +82,19 @@ async fn activate(plane: &ControlPlane, cx: &Cx, name: &Name) -> Result<Committe
         return Err(ActivateAgentError::NoOwner(name.clone()));
     }
     let from = agent.stage;
-    let not_so = |why| ActivateAgentError::Stage { name: name.clone(), why };
+    let not_so = |why| ActivateAgentError::Stage {
+        name: name.clone(),
+        why,
+    };
     agent.stage = from.activate(cx.now).map_err(not_so)?;
     let cut_off = None;
     staged(txn.as_mut(), &agent, cut_off).await?;
-    txn.commit(vec![stage_event(cx, &agent, from, (cut_off, Object::new()))]).await?;
+    txn.commit(vec![stage_event(
+        cx,
+        &agent,
+        from,
+        (cut_off, Object::new()),
+    )])
+    .await?;
     Ok(plane.published(agent, revision).await)
 }

@@ -19,8 +19,20 @@ pub const EVIDENCE_LEN_MAX: usize = 32 << 10;
 
 /// Names that say nothing about whose identity it is: accounts that many share.
 pub const SHARED_NAMES: [&str; 14] = [
-    "admin", "administrator", "agent", "aims", "bot", "default", "guest", "nobody", "robot",
-    "root", "service", "shared", "system", "user",
+    "admin",
+    "administrator",
+    "agent",
+    "aims",
+    "bot",
+    "default",
+    "guest",
+    "nobody",
+    "robot",
+    "root",
+    "service",
+    "shared",
+    "system",
+    "user",
 ];
 
 /// An agent to be registered. What is missing is refused with the reason.
@@ -159,10 +171,16 @@ async fn register(
         name,
         owner: owner.id,
         purpose,
-        environment: environment.parse().map_err(RegisterAgentError::Environment)?,
+        environment: environment
+            .parse()
+            .map_err(RegisterAgentError::Environment)?,
         evidence: request.evidence,
         assurance: Assurance::Confined,
-        stage: if request.draft { Stage::Draft } else { Stage::Active { since } },
+        stage: if request.draft {
+            Stage::Draft
+        } else {
+            Stage::Active { since }
+        },
         registered_at: cx.now,
     };
     insert(txn, cx, &agent, &owner).await?;
@@ -176,7 +194,9 @@ async fn insert(
     owner: &Person,
 ) -> Result<(), RegisterAgentError> {
     txn.agent_insert(agent).await?;
-    let owner = Object::new().with("id", owner.id.to_string()).with("name", owner.name.as_str());
+    let owner = Object::new()
+        .with("id", owner.id.to_string())
+        .with("name", owner.name.as_str());
     let body = Object::new()
         .with("agent", agent.id.to_string())
         .with("name", agent.name.as_str())
@@ -187,7 +207,9 @@ async fn insert(
         .with("assurance", agent.assurance.as_str())
         .with("stage", agent.stage.as_str())
         .with("evidence", value(&agent.evidence)?);
-    Ok(txn.commit(vec![event(cx, EventKind::AgentRegistered, body)]).await?)
+    Ok(txn
+        .commit(vec![event(cx, EventKind::AgentRegistered, body)])
+        .await?)
 }
 
 async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterAgentError> {
@@ -205,7 +227,10 @@ async fn refuse_borrowed_identity(
     reader: &mut dyn Reader,
     name: &Name,
 ) -> Result<(), RegisterAgentError> {
-    let borrowed = |of| RegisterAgentError::BorrowedIdentity { name: name.clone(), of };
+    let borrowed = |of| RegisterAgentError::BorrowedIdentity {
+        name: name.clone(),
+        of,
+    };
     if SHARED_NAMES.contains(&name.as_str()) {
         return Err(borrowed("an account that many share"));
     }
@@ -228,7 +253,10 @@ fn given(
 }
 
 async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, RegisterAgentError> {
-    let refused = |why| RegisterAgentError::Owner { owner: shown(text), why };
+    let refused = |why| RegisterAgentError::Owner {
+        owner: shown(text),
+        why,
+    };
     let person = match (text.parse(), text.parse::<Name>()) {
         (Ok(id), _) => reader.person(id).await?,
         (Err(_), Ok(name)) => reader.person_by_name(&name).await?,
@@ -245,7 +273,10 @@ async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, Registe
 fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
     let hint = "which program must be seen, by path and digest";
     if evidence.program.path.is_empty() {
-        return Err(RegisterAgentError::Missing { field: "evidence", hint });
+        return Err(RegisterAgentError::Missing {
+            field: "evidence",
+            hint,
+        });
     }
     let refused = |why: String| Err(RegisterAgentError::Evidence(why));
     if evidence.files.len() > EVIDENCE_ITEMS_MAX || evidence.trees.len() > EVIDENCE_ITEMS_MAX {
@@ -265,7 +296,9 @@ fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
     if let Arguments::Exactly(arguments) = &evidence.arguments
         && (arguments.len() > ARGUMENTS_MAX || arguments.iter().any(|a| a.len() > ARGUMENT_LEN_MAX))
     {
-        return refused(format!("more than {ARGUMENTS_MAX} arguments, or one that is too long"));
+        return refused(format!(
+            "more than {ARGUMENTS_MAX} arguments, or one that is too long"
+        ));
     }
     let canonical = to_canonical(&value(evidence)?).map_err(|error| error.to_string());
     match canonical {

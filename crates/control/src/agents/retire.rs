@@ -48,27 +48,46 @@ impl Refused for RetireAgentError {
 impl ControlPlane {
     /// Ends an agent for ever and cuts off everything of it. Its name stays as a tombstone.
     /// Operators only.
-    pub async fn agent_retire(&self, cx: &Cx, name: &Name) -> Result<Committed<Agent>, RetireAgentError> {
+    pub async fn agent_retire(
+        &self,
+        cx: &Cx,
+        name: &Name,
+    ) -> Result<Committed<Agent>, RetireAgentError> {
         let (cx, name) = (cx.clone(), name.clone());
         self.to_the_end(|plane| async move {
             let done = retire(&plane, &cx, &name).await;
-            plane.recorded(&cx, Attempt::new("agent_retire", name.as_str()), done).await
+            plane
+                .recorded(&cx, Attempt::new("agent_retire", name.as_str()), done)
+                .await
         })
         .await
     }
 }
 
-async fn retire(plane: &ControlPlane, cx: &Cx, name: &Name) -> Result<Committed<Agent>, RetireAgentError> {
+async fn retire(
+    plane: &ControlPlane,
+    cx: &Cx,
+    name: &Name,
+) -> Result<Committed<Agent>, RetireAgentError> {
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
     let unknown = || RetireAgentError::Unknown(name.clone());
     let mut agent = txn.agent_by_name(name).await?.ok_or_else(unknown)?;
     let from = agent.stage;
-    let not_so = |why| RetireAgentError::Stage { name: name.clone(), why };
+    let not_so = |why| RetireAgentError::Stage {
+        name: name.clone(),
+        why,
+    };
     agent.stage = from.retire(cx.now).map_err(not_so)?;
     let cut_off = Some(revision);
     staged(txn.as_mut(), &agent, cut_off).await?;
-    txn.commit(vec![stage_event(cx, &agent, from, (cut_off, Object::new()))]).await?;
+    txn.commit(vec![stage_event(
+        cx,
+        &agent,
+        from,
+        (cut_off, Object::new()),
+    )])
+    .await?;
     Ok(plane.published(agent, revision).await)
 }

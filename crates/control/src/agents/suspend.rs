@@ -48,27 +48,46 @@ impl Refused for SuspendAgentError {
 impl ControlPlane {
     /// Stops an active agent until it is activated again, and cuts off everything of it. What was
     /// cut off never comes back: it needs new tasks. Operators only.
-    pub async fn agent_suspend(&self, cx: &Cx, name: &Name) -> Result<Committed<Agent>, SuspendAgentError> {
+    pub async fn agent_suspend(
+        &self,
+        cx: &Cx,
+        name: &Name,
+    ) -> Result<Committed<Agent>, SuspendAgentError> {
         let (cx, name) = (cx.clone(), name.clone());
         self.to_the_end(|plane| async move {
             let done = suspend(&plane, &cx, &name).await;
-            plane.recorded(&cx, Attempt::new("agent_suspend", name.as_str()), done).await
+            plane
+                .recorded(&cx, Attempt::new("agent_suspend", name.as_str()), done)
+                .await
         })
         .await
     }
 }
 
-async fn suspend(plane: &ControlPlane, cx: &Cx, name: &Name) -> Result<Committed<Agent>, SuspendAgentError> {
+async fn suspend(
+    plane: &ControlPlane,
+    cx: &Cx,
+    name: &Name,
+) -> Result<Committed<Agent>, SuspendAgentError> {
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
     let unknown = || SuspendAgentError::Unknown(name.clone());
     let mut agent = txn.agent_by_name(name).await?.ok_or_else(unknown)?;
     let from = agent.stage;
-    let not_so = |why| SuspendAgentError::Stage { name: name.clone(), why };
+    let not_so = |why| SuspendAgentError::Stage {
+        name: name.clone(),
+        why,
+    };
     agent.stage = from.suspend(cx.now).map_err(not_so)?;
     let cut_off = Some(revision);
     staged(txn.as_mut(), &agent, cut_off).await?;
-    txn.commit(vec![stage_event(cx, &agent, from, (cut_off, Object::new()))]).await?;
+    txn.commit(vec![stage_event(
+        cx,
+        &agent,
+        from,
+        (cut_off, Object::new()),
+    )])
+    .await?;
     Ok(plane.published(agent, revision).await)
 }

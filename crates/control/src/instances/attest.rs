@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aims_crypto::PublicKey;
-use aims_jose::Thumbprint;
+use aims_jose::{Jwk, Thumbprint};
 use aims_json::{Object, to_canonical};
 use aims_links::{Attestation, InstanceGrant, Refusal};
 use aims_model::instance::Stage;
@@ -15,7 +15,7 @@ use super::checks::Checks;
 use super::credential::credential;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
-use crate::keyring::{BadKey, parse_jwk};
+use crate::keyring::{BadKey, canonical_jwk, parse_jwk};
 use crate::liveness::{LiveTask, NotLive};
 use crate::policies::policy_body;
 use crate::recording::{event, value};
@@ -82,7 +82,14 @@ impl AttestError {
             Self::Checks(refusal, results) => (*refusal, results),
             other => {
                 let (code, reason) = (other.code(), other.to_string());
-                (Refusal { code, reason, gaps: Vec::new() }, Object::new())
+                (
+                    Refusal {
+                        code,
+                        reason,
+                        gaps: Vec::new(),
+                    },
+                    Object::new(),
+                )
             }
         }
     }
@@ -115,7 +122,9 @@ pub(crate) async fn attest(
     let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
     let (live, refusal) = (live, checks.refusal());
     let (Some(live), None) = (live, &refusal) else {
-        let results = checks.to_body(Object::new())?.with("in_force", policy_body(&policy));
+        let results = checks
+            .to_body(Object::new())?
+            .with("in_force", policy_body(&policy));
         let refusal = refusal.ok_or_else(|| Fault::Inconsistent("no reason".to_owned()))?;
         return Err(AttestError::Checks(Box::new(refusal), results));
     };
@@ -130,8 +139,13 @@ pub(crate) async fn attest(
         stage: Stage::Live { since: cx.now },
     };
     let (grant, wit) = credential(plane, cx, &live, (instance.id, key))?;
-    let body = checks.to_body(Object::new())?.with("wit", wit);
-    let made = made_event(cx, &instance, (&live, &policy), body.with("revision", revision.number()))?;
+    let jwk = canonical_jwk(&Jwk::new(key));
+    let body = checks
+        .to_body(Object::new())?
+        .with("wit", wit)
+        .with("jwk", jwk);
+    let body = body.with("revision", revision.number());
+    let made = made_event(cx, &instance, (&live, &policy), body)?;
     insert(txn, &instance, made).await?;
     Ok((grant, revision))
 }
@@ -151,7 +165,10 @@ async fn launchable(
     cx: &Cx,
     attestation: &Attestation,
 ) -> Result<Run, AttestError> {
-    let run = reader.run(attestation.run).await?.ok_or(AttestError::UnknownRun)?;
+    let run = reader
+        .run(attestation.run)
+        .await?
+        .ok_or(AttestError::UnknownRun)?;
     let redeemed_at = run.redeemed_at.ok_or(AttestError::NotRedeemed)?;
     if cx.now.since(redeemed_at) > Duration::from_secs(LAUNCH_SECS_MAX) {
         return Err(AttestError::TooLate);

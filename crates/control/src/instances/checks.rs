@@ -30,11 +30,17 @@ impl Checks {
             && !posture.host.chars().any(char::is_control);
         let found = [
             (node_is_enrolled, "the node is not enrolled"),
-            (posture.assurance >= agent.assurance, "the walls are weaker than registered"),
+            (
+                posture.assurance >= agent.assurance,
+                "the walls are weaker than registered",
+            ),
             (posture.host_uid != 0, "the program would run as root"),
             (host_is_good, "the node does not name its host"),
         ];
-        let wrong = found.iter().filter(|(holds, _)| !holds).map(|(_, wrong)| *wrong);
+        let wrong = found
+            .iter()
+            .filter(|(holds, _)| !holds)
+            .map(|(_, wrong)| *wrong);
         Self {
             gaps: agent.evidence.gaps(&posture.evidence),
             environment: wrong.collect(),
@@ -54,7 +60,10 @@ impl Checks {
         if !self.gaps.is_empty() {
             code = Some("evidence_mismatch");
             let gaps: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
-            reasons.push(format!("what was seen is not as registered: {}", gaps.join("; ")));
+            reasons.push(format!(
+                "what was seen is not as registered: {}",
+                gaps.join("; ")
+            ));
         }
         if !self.environment.is_empty() {
             code = code.or(Some("environment_refused"));
@@ -64,7 +73,11 @@ impl Checks {
             code = code.or(Some(policy_code));
             reasons.push(reason.clone());
         }
-        code.map(|code| Refusal { code, reason: reasons.join("; "), gaps: self.gaps.clone() })
+        code.map(|code| Refusal {
+            code,
+            reason: reasons.join("; "),
+            gaps: self.gaps.clone(),
+        })
     }
 
     /// The three results as records show them.
@@ -72,7 +85,11 @@ impl Checks {
         let result = |good: bool| Object::new().with("result", if good { "ok" } else { "refused" });
         let attestation =
             result(self.gaps.is_empty()).with("gaps", value(&bounded_gaps(&self.gaps))?);
-        let reasons: Vec<Value> = self.environment.iter().map(|text| Value::from(*text)).collect();
+        let reasons: Vec<Value> = self
+            .environment
+            .iter()
+            .map(|text| Value::from(*text))
+            .collect();
         let environment = result(self.environment.is_empty()).with("reasons", reasons);
         let mut policy = result(self.policy.is_none());
         if let Some((code, reason)) = &self.policy {

@@ -21,7 +21,10 @@ pub(crate) fn credential(
     live: &LiveTask,
     (instance, key): (Id<Instance>, PublicKey),
 ) -> Result<(InstanceGrant, Object), Fault> {
-    let expires_at = live.task.deadline.min(cx.now.plus(Duration::from_secs(WIT_TTL_SECS)));
+    let expires_at = live
+        .task
+        .deadline
+        .min(cx.now.plus(Duration::from_secs(WIT_TTL_SECS)));
     let claims = WorkloadIdentityClaims {
         issuer: Some(plane.parts().config.issuer.clone()),
         subject: live.agent.spiffe_id.clone(),
@@ -33,10 +36,14 @@ pub(crate) fn credential(
         token: cx.id()?,
     };
     let signing = &plane.keyring().token;
-    let wit = claims.create(&signing.signer, &signing.kid).map_err(|error| match error {
-        CreateWorkloadIdentityError::InternalSign(error) => Fault::Sign(error),
-        CreateWorkloadIdentityError::CallerLife(error) => Fault::Inconsistent(error.to_string()),
-    })?;
+    let wit = claims
+        .create(&signing.signer, &signing.kid)
+        .map_err(|error| match error {
+            CreateWorkloadIdentityError::InternalSign(error) => Fault::Sign(error),
+            CreateWorkloadIdentityError::CallerLife(error) => {
+                Fault::Inconsistent(error.to_string())
+            }
+        })?;
     let body = Object::new()
         .with("jti", claims.token.to_string())
         .with("sha256", sha256(wit.as_bytes()).to_string())

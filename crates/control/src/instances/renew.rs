@@ -1,17 +1,133 @@
 //! Renewing the credential of a live instance, on evidence seen again now.
 
-use aims_crypto::PublicKey;
-use aims_json::Object;
+use aims_crypto::sha256;
+use aims_json::{Object, to_canonical};
 use aims_links::{InstanceGrant, Refusal};
-use aims_model::{EventKind, Evidence, Instance, Posture};
-use aims_oauth::WorkloadIdentity;
-use aims_store::Txn;
+use aims_model::{EventKind, Evidence, EvidenceGap, Instance, Posture};
 use aims_types::{self as types, Cx, Id, Node, Revision};
 
 use super::checks::Checks;
 use super::credential::credential;
 use super::ended;
+use super::key::key_of;
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::joins::is_enrolled_node;
 use crate::liveness::{LiveInstance, NotLive};
-use crate::recording::event;
+use crate::recording::{event, value};
 use crate::{ControlPlane, Fault};
+
+/// Why a credential was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenewError {
+    /// Nothing may be issued to it any more.
+    #[error(transparent)]
+    NotLive(#[from] NotLive),
+    /// Another node vouches for it.
+    #[error("another node vouches for this instance")]
+    ForeignNode,
+    /// What was seen is not what was attested: the instance was ended at this revision.
+    #[error("{}", .0.reason)]
+    Ended(Box<Refusal>, Revision),
+    /// The server is at fault.
+    #[error(transparent)]
+    Internal(#[from] Fault),
+}
+
+internal_arm!(RenewError);
+
+impl Refused for RenewError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotLive(error) => error.code(),
+            Self::ForeignNode => "foreign_node",
+            Self::Ended(refusal, _) => refusal.code,
+            Self::Internal(_) => INTERNAL,
+        }
+    }
+}
+
+/// Gives a live instance a new credential, if what is seen of it is what was attested. If it is
+/// not, the instance ends at once.
+pub(crate) async fn renew(
+    plane: &ControlPlane,
+    cx: &Cx,
+    (node, id): (Id<Node>, Id<types::Instance>),
+    evidence: Evidence,
+) -> Result<InstanceGrant, RenewError> {
+    let mut txn = plane.store().begin().await?;
+    let LiveInstance { instance, of } = LiveInstance::find(txn.as_mut(), id, cx.now).await?;
+    if instance.node != node {
+        return Err(RenewError::ForeignNode);
+    }
+    let posture = Posture {
+        evidence,
+        ..instance.posture.clone()
+    };
+    let enrolled = is_enrolled_node(txn.as_mut(), node).await?;
+    let mut checks = Checks::of(&of.agent, &posture, enrolled);
+    checks
+        .gaps
+        .extend(changed(&instance.posture.evidence, &posture.evidence)?);
+    if let Some(refusal) = checks.refusal() {
+        drop(txn);
+        let revision = end_changed(plane, cx, instance, &checks).await?;
+        return Err(RenewError::Ended(Box::new(refusal), revision));
+    }
+    let key = key_of(txn.as_mut(), &instance).await?;
+    let (grant, wit) = credential(plane, cx, &of, (id, key))?;
+    let body = checks
+        .to_body(Object::new())?
+        .with("instance", id.to_string())
+        .with("agent", of.agent.spiffe_id.as_str())
+        .with("node", node.to_string())
+        .with("renewed", true)
+        .with("wit", wit);
+    txn.commit(vec![
+        event(cx, EventKind::InstanceAttested, body).of_task(of.task.id),
+    ])
+    .await?;
+    Ok(grant)
+}
+
+/// Anything of the evidence that differs from what was attested, also what the registration leaves
+/// open: arguments, environment, plan.
+fn changed(attested: &Evidence, seen: &Evidence) -> Result<Option<EvidenceGap>, Fault> {
+    if attested == seen {
+        return Ok(None);
+    }
+    let digest = |evidence: &Evidence| -> Result<String, Fault> {
+        let bytes = to_canonical(&value(evidence)?);
+        let bytes = bytes.map_err(|error| Fault::Inconsistent(error.to_string()))?;
+        Ok(sha256(&bytes).to_string())
+    };
+    Ok(Some(EvidenceGap {
+        part: "attested".to_owned(),
+        expected: digest(attested)?,
+        seen: digest(seen)?,
+    }))
+}
+
+/// The attested state ended: so does everything of the instance.
+async fn end_changed(
+    plane: &ControlPlane,
+    cx: &Cx,
+    mut instance: Instance,
+    checks: &Checks,
+) -> Result<Revision, Fault> {
+    let mut txn = plane.store().begin().await?;
+    let now = txn.revision().await?;
+    let revision = txn.revision_next().await?;
+    let how = "what it runs changed";
+    let Ok(end) = ended(txn.as_mut(), cx, &mut instance, (revision, how)).await? else {
+        // It ended in the meantime.
+        return Ok(now);
+    };
+    let body = checks
+        .to_body(Object::new())?
+        .with("instance", instance.id.to_string())
+        .with("node", instance.node.to_string())
+        .with("renewed", false);
+    let refused = event(cx, EventKind::InstanceRefused, body).of_task(instance.task);
+    txn.commit(vec![refused, end]).await?;
+    Ok(revision)
+}

@@ -102,12 +102,18 @@ async fn enrol(
     if txn.agent_by_name(&person.name).await?.is_some() {
         return Err(EnrolPersonError::NameOfAgent(request.name));
     }
-    let key = enrolled(&public, KeyPurpose::Person, KeyOwner::Person(person.id), cx.now);
+    let key = enrolled(
+        &public,
+        KeyPurpose::Person,
+        KeyOwner::Person(person.id),
+        cx.now,
+    );
     if txn.key(&key.kid).await?.is_some() {
         return Err(EnrolPersonError::KeyTaken);
     }
     txn.person_insert(&person).await?;
     txn.key_insert(&key).await?;
-    txn.commit(vec![enrolled_event(cx, &person), key_enrolled(cx, &key)]).await?;
+    txn.commit(vec![enrolled_event(cx, &person), key_enrolled(cx, &key)])
+        .await?;
     Ok(plane.published(person, revision).await)
 }

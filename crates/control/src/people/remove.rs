@@ -8,7 +8,7 @@ use aims_store::Txn;
 use aims_types::{Cx, Name, Revision};
 
 use crate::access::{AccessError, Operator};
-use crate::agents::{staged, stage_event};
+use crate::agents::{stage_event, staged};
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::init::key_body;
 use crate::recording::{Attempt, event};
@@ -59,7 +59,9 @@ impl ControlPlane {
         let (cx, name) = (cx.clone(), name.clone());
         self.to_the_end(|plane| async move {
             let done = remove(&plane, &cx, &name).await;
-            plane.recorded(&cx, Attempt::new("person_remove", name.as_str()), done).await
+            plane
+                .recorded(&cx, Attempt::new("person_remove", name.as_str()), done)
+                .await
         })
         .await
     }
@@ -86,7 +88,10 @@ async fn remove(
     }
     person.removed_at = Some(cx.now);
     txn.person_update(&person).await?;
-    let cutoff = CutOff { subject: Subject::Person(person.id), at_or_before: revision };
+    let cutoff = CutOff {
+        subject: Subject::Person(person.id),
+        at_or_before: revision,
+    };
     txn.cutoff_insert(&cutoff).await?;
     let body = super::body(&person).with("cut_off", revision.number());
     let mut events = vec![event(cx, EventKind::PersonRemoved, body)];
@@ -101,11 +106,15 @@ async fn retire_keys(
     cx: &Cx,
     person: &Person,
 ) -> Result<Vec<Event>, aims_store::Error> {
-    let theirs = |key: &EnrolledKey| {
-        key.owner == KeyOwner::Person(person.id) && key.retired_at.is_none()
-    };
+    let theirs =
+        |key: &EnrolledKey| key.owner == KeyOwner::Person(person.id) && key.retired_at.is_none();
     let mut events = Vec::new();
-    for mut key in txn.keys(KeyPurpose::Person).await?.into_iter().filter(theirs) {
+    for mut key in txn
+        .keys(KeyPurpose::Person)
+        .await?
+        .into_iter()
+        .filter(theirs)
+    {
         key.retired_at = Some(cx.now);
         txn.key_update(&key).await?;
         events.push(event(cx, EventKind::KeyRetired, key_body(&key)));
@@ -123,11 +132,15 @@ async fn suspend_agents(
     let mut events = Vec::new();
     for mut agent in txn.agents().await? {
         let from = agent.stage;
-        let agent::Stage::Active { .. } = from else { continue };
+        let agent::Stage::Active { .. } = from else {
+            continue;
+        };
         if agent.owner != person.id {
             continue;
         }
-        let Ok(to) = from.suspend(cx.now) else { continue };
+        let Ok(to) = from.suspend(cx.now) else {
+            continue;
+        };
         agent.stage = to;
         staged(txn, &agent, Some(revision)).await?;
         let why = Object::new().with("why", "its owner was removed");

@@ -75,8 +75,18 @@ pub(crate) async fn redeem(
         .with("node", requested.node.to_string())
         .with("agent", live.agent.spiffe_id.as_str())
         .with("requested_by", run.requested_by.to_string());
-    txn.commit(vec![event(cx, EventKind::RunRedeemed, body).of_task(run.task)]).await?;
-    Ok((LaunchOrder { run: run.id, agent: live.agent, task: live.task }, revision))
+    txn.commit(vec![
+        event(cx, EventKind::RunRedeemed, body).of_task(run.task),
+    ])
+    .await?;
+    Ok((
+        LaunchOrder {
+            run: run.id,
+            agent: live.agent,
+            task: live.task,
+        },
+        revision,
+    ))
 }
 
 async fn usable(
@@ -85,7 +95,10 @@ async fn usable(
     requested: &RequestedRun,
 ) -> Result<Run, RedeemError> {
     let digest = sha256(requested.ticket.expose().as_bytes());
-    let run = reader.run_by_ticket(&digest).await?.ok_or(RedeemError::UnknownTicket)?;
+    let run = reader
+        .run_by_ticket(&digest)
+        .await?
+        .ok_or(RedeemError::UnknownTicket)?;
     if run.redeemed_at.is_some() {
         return Err(RedeemError::TicketUsed);
     }

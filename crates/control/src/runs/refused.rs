@@ -27,7 +27,13 @@ pub(crate) async fn refused(
     launch: RefusedLaunch<'_>,
     more: Object,
 ) -> Result<(), Fault> {
-    let task = plane.store().read().await?.run(launch.run).await?.map(|run| run.task);
+    let task = plane
+        .store()
+        .read()
+        .await?
+        .run(launch.run)
+        .await?
+        .map(|run| run.task);
     let refusal = launch.refusal;
     let body = more
         .with("run", launch.run.to_string())
@@ -35,7 +41,10 @@ pub(crate) async fn refused(
         .with("code", shown(refusal.code))
         .with("reason", bounded(&refusal.reason))
         .with("gaps", value(&bounded_gaps(&refusal.gaps))?)
-        .with("gap_count", u64::try_from(refusal.gaps.len()).unwrap_or(u64::MAX));
+        .with(
+            "gap_count",
+            u64::try_from(refusal.gaps.len()).unwrap_or(u64::MAX),
+        );
     let mut event = event(cx, EventKind::InstanceRefused, body);
     event.task = task;
     tracing::info!(run = %launch.run, code = refusal.code, reason = %refusal.reason, "refused");

@@ -68,7 +68,11 @@ impl ControlPlane {
         self.to_the_end(move |plane| async move {
             let attempt = Attempt::new("run_request", &task.to_string());
             let known = plane.store().read().await?.task(task).await?.is_some();
-            let attempt = if known { attempt.of_task(task) } else { attempt };
+            let attempt = if known {
+                attempt.of_task(task)
+            } else {
+                attempt
+            };
             let done = request(&plane, &cx, task).await;
             plane.recorded(&cx, attempt, done).await
         })
@@ -104,12 +108,20 @@ async fn request(
         .with("run", run.id.to_string())
         .with("agent", live.agent.spiffe_id.as_str())
         .with("expires_at", run.expires_at.unix_millis());
-    txn.commit(vec![event(cx, EventKind::RunRequested, body).of_task(task)]).await?;
-    Ok(RunTicket { run: run.id, ticket, expires_at: run.expires_at })
+    txn.commit(vec![event(cx, EventKind::RunRequested, body).of_task(task)])
+        .await?;
+    Ok(RunTicket {
+        run: run.id,
+        ticket,
+        expires_at: run.expires_at,
+    })
 }
 
 fn new_ticket(entropy: &dyn Entropy) -> Result<Secret<String>, EntropyError> {
     let mut random = [0_u8; TICKET_LEN];
     entropy.fill(&mut random)?;
-    Ok(Secret::new(format!("{TICKET_PREFIX}{}", base64url::encode(&random))))
+    Ok(Secret::new(format!(
+        "{TICKET_PREFIX}{}",
+        base64url::encode(&random)
+    )))
 }

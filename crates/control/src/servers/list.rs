@@ -31,10 +31,17 @@ impl Refused for ListServersError {
 
 impl ControlPlane {
     /// All tool servers with their pinned tools, oldest first. Every enrolled person may read them:
-    /// who writes a task's authority has to know what there is.
+    /// who writes a task's authority has to know what there is. The environment that a server is
+    /// started with may be secret; only operators get it.
     pub async fn servers(&self, cx: &Cx) -> Result<Vec<ToolServer>, ListServersError> {
         let mut reader = self.store().read().await?;
-        Enrolled::admit(cx, reader.as_mut()).await?;
-        Ok(reader.servers().await?)
+        let person = Enrolled::admit(cx, reader.as_mut()).await?;
+        let mut servers = reader.servers().await?;
+        if !person.administers() {
+            servers
+                .iter_mut()
+                .for_each(|server| server.spec.env.clear());
+        }
+        Ok(servers)
     }
 }

@@ -1,6 +1,6 @@
 //! Registering a tool server: a gateway starts it, its tools are pinned as they are now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aims_json::{Object, Value};
 use aims_links::InspectError;
@@ -112,7 +112,10 @@ async fn register(
     };
     let purpose = request.purpose.parse()?;
     check_spec(&request.spec)?;
-    let gateway = plane.any_gateway().await.ok_or(RegisterServerError::NoGateway)?;
+    let gateway = plane
+        .publisher()
+        .any_gateway()
+        .ok_or(RegisterServerError::NoGateway)?;
     let tools = gateway.inspect(name.clone(), request.spec.clone()).await?;
     check_tools(&tools)?;
 
@@ -132,8 +135,11 @@ async fn register(
     let policy = txn.policy_current().await?;
     let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
     let rules = rules::compile(&policy.text, &txn.servers().await?)?;
-    let body = body(&server, &|tool| rules.schema().untyped(&server.name, tool).to_vec())?;
-    txn.commit(vec![event(cx, EventKind::ServerRegistered, body)]).await?;
+    let body = body(&server, &|tool| {
+        rules.schema().untyped(&server.name, tool).to_vec()
+    })?;
+    txn.commit(vec![event(cx, EventKind::ServerRegistered, body)])
+        .await?;
     Ok(plane.published(server, revision).await)
 }
 
@@ -162,7 +168,10 @@ fn check_spec(spec: &ServerSpec) -> Result<(), RegisterServerError> {
 fn check_tools(tools: &[ToolPin]) -> Result<(), RegisterServerError> {
     let refused = |why: String| Err(RegisterServerError::Tools(why));
     if tools.is_empty() || tools.len() > TOOLS_MAX {
-        return refused(format!("it has {} tools; 1 to {TOOLS_MAX} are accepted", tools.len()));
+        return refused(format!(
+            "it has {} tools; 1 to {TOOLS_MAX} are accepted",
+            tools.len()
+        ));
     }
     let mut names = BTreeSet::new();
     match tools.iter().find(|tool| !names.insert(tool.name.as_str())) {
@@ -186,10 +195,22 @@ fn body(
         Value::from(tool)
     };
     let tools: Vec<Value> = server.tools.iter().map(tool).collect();
+    // What is in the environment may be secret; the log keeps the names only.
+    let env: Vec<Value> = server
+        .spec
+        .env
+        .keys()
+        .map(|name| Value::from(name.as_str()))
+        .collect();
+    let spec = ServerSpec {
+        env: BTreeMap::new(),
+        ..server.spec.clone()
+    };
     Ok(Object::new()
         .with("server", server.id.to_string())
         .with("name", server.name.as_str())
         .with("purpose", server.purpose.as_str())
-        .with("spec", value(&server.spec)?)
+        .with("spec", value(&spec)?)
+        .with("env", env)
         .with("tools", tools))
 }

@@ -9,10 +9,10 @@ use aims_model::{EnrolledKey, GrantError, KeyOwner, KeyPurpose, Person};
 use aims_store::Reader;
 use aims_types::{Digest, Timestamp, TrustDomain};
 
+use crate::Fault;
 use crate::chain::payload;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::keyring::{BadKey, parse_jwk};
-use crate::Fault;
 
 /// Longest consent. The grant that holds it, and the authority a second time, has to stay within
 /// what every party reads as a token (16 KiB).
@@ -20,10 +20,13 @@ pub const CONSENT_LEN_MAX: usize = 6 << 10;
 /// Oldest consent that a task may be started with, in seconds.
 pub const CONSENT_AGE_SECS_MAX: u64 = 5 * 60;
 /// How far the person's clock may be ahead of the server's.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+const CLOCK_SKEW_MAX: Duration = Duration::from_mins(1);
 /// Longest `jti` of a consent.
 const JTI_LEN_MAX: usize = 128;
-const CONSENT_LIMITS: JwsLimits = JwsLimits { text: CONSENT_LEN_MAX, ..JwsLimits::TOKEN };
+const CONSENT_LIMITS: JwsLimits = JwsLimits {
+    text: CONSENT_LEN_MAX,
+    ..JwsLimits::TOKEN
+};
 
 /// Why a consent does not count.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +106,11 @@ impl Consented {
         (audience, now): (&TrustDomain, Timestamp),
     ) -> Result<Self, ConsentError> {
         let parsed = Jws::parse(&jws, &CONSENT_LIMITS)?;
-        let kid = parsed.unverified_header().kid.as_deref().ok_or(ConsentError::ForeignKey)?;
+        let kid = parsed
+            .unverified_header()
+            .kid
+            .as_deref()
+            .ok_or(ConsentError::ForeignKey)?;
         let key = key_of(reader, kid, person).await?;
         parsed.verify(&key, CONSENT_TYP)?;
         let claims = payload(&jws).ok_or(ConsentError::ForeignKey)?;

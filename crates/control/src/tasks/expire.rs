@@ -36,14 +36,22 @@ impl ControlPlane {
     /// Ends the tasks whose deadline passed. `None` if there were none. For the server itself.
     pub async fn expire(&self, cx: &Cx) -> Result<Option<Committed<Vec<Task>>>, ExpireError> {
         Itself::admit(cx)?;
-        let overdue = |task: &Task| {
-            matches!(task.stage, Stage::Open { .. }) && task.deadline <= cx.now
-        };
-        if !self.store().read().await?.tasks(PAGE_LEN_MAX).await?.iter().any(overdue) {
+        let overdue =
+            |task: &Task| matches!(task.stage, Stage::Open { .. }) && task.deadline <= cx.now;
+        if !self
+            .store()
+            .read()
+            .await?
+            .tasks(PAGE_LEN_MAX)
+            .await?
+            .iter()
+            .any(overdue)
+        {
             return Ok(None);
         }
         let cx = cx.clone();
-        self.to_the_end(|plane| async move { expire(&plane, &cx).await.map(Some) }).await
+        self.to_the_end(|plane| async move { expire(&plane, &cx).await.map(Some) })
+            .await
     }
 }
 

@@ -116,5 +116,9 @@ pub(crate) async fn visible(
     let task = reader.task(id).await?.ok_or(TaskError::Unknown(id))?;
     let agent = reader.agent(task.agent).await?;
     let agent = agent.ok_or_else(|| Fault::Inconsistent(format!("task `{id}` has no agent")))?;
-    if person.sees_task(&task, &agent) { Ok((task, agent)) } else { Err(TaskError::Unknown(id)) }
+    if person.sees_task(&task, &agent) {
+        Ok((task, agent))
+    } else {
+        Err(TaskError::Unknown(id))
+    }
 }

@@ -5,9 +5,7 @@ use aims_jose::{SigningHeader, sign};
 use aims_json::Object;
 use aims_model::grant::{Delegator, GRANT_TYP, grant_digest};
 use aims_model::task::Stage;
-use aims_model::{
-    Agent, Event, EventKind, Grant, Person, PolicyVersion, Task, ToolServer, agent,
-};
+use aims_model::{Agent, Event, EventKind, Grant, Person, PolicyVersion, Task, ToolServer, agent};
 use aims_store::{ReplayKind, StoredGrant, Txn};
 use aims_types::{self as types, Cx, Id, Name, Revision};
 
@@ -132,13 +130,24 @@ async fn start(
     let check = (plane.trust_domain(), cx.now);
     let given = Consented::check(txn.as_mut(), jws, principal.person(), check).await?;
     let unknown = || StartTaskError::UnknownAgent(given.consent.agent.clone());
-    let agent = txn.agent_by_name(&given.consent.agent).await?.ok_or_else(unknown)?;
+    let agent = txn
+        .agent_by_name(&given.consent.agent)
+        .await?
+        .ok_or_else(unknown)?;
     let principal = principal.owning(&agent)?;
     let id = cx.id()?;
-    let hop = Hopped { principal: &principal, agent: &agent, given: &given, task: id };
+    let hop = Hopped {
+        principal: &principal,
+        agent: &agent,
+        given: &given,
+        task: id,
+    };
     let policy = authorise(txn.as_mut(), &hop).await?;
     let used = (given.replay_value(), given.replayable_until());
-    if !txn.replay_insert(ReplayKind::Consent, &used.0, cx.now, used.1).await? {
+    if !txn
+        .replay_insert(ReplayKind::Consent, &used.0, cx.now, used.1)
+        .await?
+    {
         return Err(StartTaskError::ConsentReplayed);
     }
     let (grant, stored) = issue(plane, cx, &hop, revision)?;
@@ -153,9 +162,23 @@ async fn start(
     };
     txn.task_insert(&task).await?;
     txn.grant_insert(&stored).await?;
-    let started = started_event(cx, &task, &agent, (principal.person(), &stored, &policy), revision);
+    let started = started_event(
+        cx,
+        &task,
+        &agent,
+        (principal.person(), &stored, &policy),
+        revision,
+    );
     txn.commit(vec![started]).await?;
-    Ok(plane.published(StartedTask { task, grant: stored }, revision).await)
+    Ok(plane
+        .published(
+            StartedTask {
+                task,
+                grant: stored,
+            },
+            revision,
+        )
+        .await)
 }
 
 /// One hop to be authorised: who gives what to which agent.
@@ -167,16 +190,16 @@ struct Hopped<'a> {
 }
 
 /// Checks agent, authority and policy; gives the policy that authorised the hop.
-async fn authorise(
-    txn: &mut dyn Txn,
-    hop: &Hopped<'_>,
-) -> Result<PolicyVersion, StartTaskError> {
+async fn authorise(txn: &mut dyn Txn, hop: &Hopped<'_>) -> Result<PolicyVersion, StartTaskError> {
     let (agent, consent) = (hop.agent, &hop.given.consent);
     if !matches!(agent.stage, agent::Stage::Active { .. }) {
         let (name, stage) = (agent.name.clone(), agent.stage.as_str());
         return Err(StartTaskError::AgentNotActive { name, stage });
     }
-    let owner = txn.person(agent.owner).await?.filter(|owner| owner.removed_at.is_none());
+    let owner = txn
+        .person(agent.owner)
+        .await?
+        .filter(|owner| owner.removed_at.is_none());
     let owner = owner.ok_or_else(|| StartTaskError::NoOwner(agent.name.clone()))?;
     let servers = txn.servers().await?;
     check_names(&consent.authority, &servers)?;
@@ -194,9 +217,15 @@ async fn authorise(
     };
     match rules::objection(&compiled, &hop) {
         None => Ok(policy),
-        Some(rules::Objection { principal, resource, reason }) => {
-            Err(StartTaskError::Policy { principal, resource, reason })
-        }
+        Some(rules::Objection {
+            principal,
+            resource,
+            reason,
+        }) => Err(StartTaskError::Policy {
+            principal,
+            resource,
+            reason,
+        }),
     }
 }
 
@@ -206,7 +235,9 @@ fn check_names(authority: &Authority, servers: &[ToolServer]) -> Result<(), Star
         return Err(StartTaskError::EmptyAuthority);
     }
     for detail in authority.details() {
-        let Detail::Tools(tools) = detail else { continue };
+        let Detail::Tools(tools) = detail else {
+            continue;
+        };
         let named = servers.iter().find(|server| server.name == *tools.server());
         let Some(server) = named else {
             return Err(StartTaskError::UnknownServer(tools.server().clone()));
@@ -247,10 +278,21 @@ fn issue(
         issued_at: cx.now,
         expires_at: consent.deadline,
     };
-    let claims = grant.to_claims().map_err(|error| Fault::Inconsistent(error.to_string()))?;
+    let claims = grant
+        .to_claims()
+        .map_err(|error| Fault::Inconsistent(error.to_string()))?;
     let key = &plane.keyring().grant;
-    let jws = sign(&SigningHeader::new(GRANT_TYP).kid(&key.kid), &claims, &key.signer)?;
-    let stored = StoredGrant { id: grant.id, digest: grant_digest(&jws), task: hop.task, jws };
+    let jws = sign(
+        &SigningHeader::new(GRANT_TYP).kid(&key.kid),
+        &claims,
+        &key.signer,
+    )?;
+    let stored = StoredGrant {
+        id: grant.id,
+        digest: grant_digest(&jws),
+        task: hop.task,
+        jws,
+    };
     Ok((grant, stored))
 }
 
@@ -261,8 +303,9 @@ fn started_event(
     (person, stored, policy): (&Person, &StoredGrant, &PolicyVersion),
     revision: Revision,
 ) -> Event {
-    let initiator =
-        Object::new().with("id", person.id.to_string()).with("name", person.name.as_str());
+    let initiator = Object::new()
+        .with("id", person.id.to_string())
+        .with("name", person.name.as_str());
     let body = Object::new()
         .with("task", task.id.to_string())
         .with("purpose", task.purpose.as_str())

@@ -80,7 +80,14 @@ fn a_key_of_one_algorithm_refuses_the_signatures_of_the_other() {
 
 #[test]
 fn keys_under_which_anyone_can_sign_are_refused() {
+    // With the neutral element as `R` and zero as `S`, one message in eight verifies.
+    let forged = [&with_ends(1, 0, 0)[..], &[0; 32]].concat();
     for mut key in SMALL_ORDER {
+        let backend = UnparsedPublicKey::new(&ED25519, key);
+        assert!(
+            (0..=u8::MAX).any(|m| backend.verify(&[m], &forged).is_ok()),
+            "{key:02x?}"
+        );
         assert_eq!(
             PublicKey::from_bytes(Alg::Ed25519, &key),
             Err(ParsePublicKeyError::Key)

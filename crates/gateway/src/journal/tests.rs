@@ -27,7 +27,10 @@ async fn records_chain_by_their_own_digests_across_a_restart() {
         }
         let material = journal.material(b"used".to_vec()).unwrap();
         let commitment = material.commitment();
-        let with = journal.append_with(Class::Intent, event(99), Some(material)).await.unwrap();
+        let with = journal
+            .append_with(Class::Intent, event(99), Some(material))
+            .await
+            .unwrap();
         let read = Journal::read(&journal.wal(), with, 1).unwrap();
         let (salt, bytes) = read[0].material.clone().unwrap();
         assert_eq!(sha256(&[&salt[..], &bytes].concat()), commitment);

@@ -57,6 +57,9 @@ pub(crate) enum PeerFault {
     /// We ended it.
     #[error("it was ended")]
     Stopped,
+    /// What it worked for is cut off.
+    #[error("what it worked for is cut off")]
+    CutOff,
 }
 
 /// An answer, ready for whoever asked.
@@ -125,7 +128,12 @@ impl Peer {
         clock: Arc<dyn Clock>,
         tasks: &TaskTracker,
     ) -> (Self, Box<dyn super::ToolProcess>) {
-        let ToolChild { stdin, stdout, stderr, process } = child;
+        let ToolChild {
+            stdin,
+            stdout,
+            stderr,
+            process,
+        } = child;
         let (outgoing, lines) = mpsc::channel(LINES_WAITING_MAX);
         let shared = Arc::new(Shared {
             outgoing,
@@ -157,7 +165,12 @@ impl Peer {
             state.open.insert(id, Waiting { asking, reply });
             id
         };
-        let asked = Asked { id, answer, shared: Arc::clone(&self.0), done: false };
+        let asked = Asked {
+            id,
+            answer,
+            shared: Arc::clone(&self.0),
+            done: false,
+        };
         self.send(message(id)).await?;
         Ok(asked)
     }
@@ -177,7 +190,7 @@ impl Peer {
 
     /// Sends a message as one line.
     pub(crate) async fn send(&self, message: Vec<u8>) -> Result<(), PeerFault> {
-        let line = self.0.line(&message)?;
+        let line = line(&message)?;
         let sent = tokio::select! {
             biased;
             () = self.0.stopped.cancelled() => return Err(self.fault()),
@@ -186,9 +199,9 @@ impl Peer {
         sent.map_err(|_| self.fault())
     }
 
-    /// Ends the conversation from our side.
-    pub(crate) fn stop(&self) {
-        self.0.fail(PeerFault::Stopped);
+    /// Ends the conversation from our side, unless it has ended already.
+    pub(crate) fn stop(&self, why: PeerFault) {
+        self.0.fail(why);
     }
 
     /// Tells when the conversation has ended.
@@ -217,7 +230,13 @@ impl Asked {
     pub(crate) async fn answer(&mut self) -> Result<Answer, PeerFault> {
         let answer = (&mut self.answer).await;
         self.done = true;
-        answer.map_err(|_| self.shared.state().fault.clone().unwrap_or(PeerFault::Ended))
+        answer.map_err(|_| {
+            self.shared
+                .state()
+                .fault
+                .clone()
+                .unwrap_or(PeerFault::Ended)
+        })
     }
 }
 
@@ -246,10 +265,6 @@ impl Shared {
         self.stopped.cancel();
     }
 
-    fn line(&self, message: &[u8]) -> Result<Vec<u8>, PeerFault> {
-        frame(&single_line(message)).map_err(|error| PeerFault::Garbage(error.to_string()))
-    }
-
     fn take(&self, line: &[u8], clock: &dyn Clock) -> Result<(), PeerFault> {
         let message = Message::parse(line, &limits::TOOL_MESSAGE)
             .map_err(|refused| PeerFault::Garbage(refused.to_string()))?;
@@ -269,10 +284,14 @@ impl Shared {
 
     fn answered(&self, response: &Response<'_>) -> Result<(), PeerFault> {
         let unasked = || {
-            let id = response.id().map_or_else(|| "null".to_owned(), ToString::to_string);
+            let id = response
+                .id()
+                .map_or_else(|| "null".to_owned(), ToString::to_string);
             Err(PeerFault::Unasked(id.chars().take(64).collect()))
         };
-        let Some(RequestId::Integer(id)) = response.id() else { return unasked() };
+        let Some(RequestId::Integer(id)) = response.id() else {
+            return unasked();
+        };
         let waiting = {
             let mut state = self.state();
             if state.cancelled.remove(id) {
@@ -280,7 +299,9 @@ impl Shared {
             }
             state.open.remove(id)
         };
-        let Some(Waiting { asking, reply }) = waiting else { return unasked() };
+        let Some(Waiting { asking, reply }) = waiting else {
+            return unasked();
+        };
         let bytes = match &asking.answer_as {
             Some(id) => build::with_id(response, id),
             None => response.bytes().to_vec(),
@@ -310,8 +331,10 @@ impl Shared {
             };
             build::error(Some(request.id()), &error)
         };
-        let line = self.line(&answer)?;
-        self.outgoing.try_send(line).map_err(|_| PeerFault::Flood("requests"))
+        let line = line(&answer)?;
+        self.outgoing
+            .try_send(line)
+            .map_err(|_| PeerFault::Flood("requests"))
     }
 
     fn noticed(&self, notification: &Notification<'_>) {
@@ -325,9 +348,14 @@ impl Shared {
 
     /// Our token is our id: progress goes to the request that is open under it, or nowhere.
     fn progressed(&self, notification: &Notification<'_>, token: &ProgressToken) {
-        let Some(id) = token.to_value().as_i64() else { return };
+        let Some(id) = token.to_value().as_i64() else {
+            return;
+        };
         let state = self.state();
-        let progress = state.open.get(&id).and_then(|open| open.asking.progress.as_ref());
+        let progress = state
+            .open
+            .get(&id)
+            .and_then(|open| open.asking.progress.as_ref());
         if let Some((wanted, events)) = progress
             && let Some(message) = build::with_progress_token(notification, wanted)
         {
@@ -343,8 +371,17 @@ impl Shared {
             _ => (now, 1),
         };
         state.window = Some((since, count));
-        if count > self.messages_per_sec { Err(PeerFault::Flood("messages")) } else { Ok(()) }
+        if count > self.messages_per_sec {
+            Err(PeerFault::Flood("messages"))
+        } else {
+            Ok(())
+        }
     }
+}
+
+/// A message as one line.
+fn line(message: &[u8]) -> Result<Vec<u8>, PeerFault> {
+    frame(&single_line(message)).map_err(|error| PeerFault::Garbage(error.to_string()))
 }
 
 async fn read(
@@ -360,7 +397,9 @@ async fn read(
             () = shared.stopped.cancelled() => return,
             read = stdout.read(&mut buffer) => read,
         };
-        let Ok(count @ 1..) = read else { break PeerFault::Ended };
+        let Ok(count @ 1..) = read else {
+            break PeerFault::Ended;
+        };
         for line in splitter.push(buffer.get(..count).unwrap_or_default()) {
             let taken = match line {
                 Ok(line) => shared.take(&line, clock.as_ref()),
@@ -409,7 +448,11 @@ async fn log(stopped: CancellationToken, mut stderr: Box<dyn AsyncRead + Send + 
             read = stderr.read(&mut buffer) => read,
         };
         let Ok(count @ 1..) = read else { return };
-        for line in splitter.push(buffer.get(..count).unwrap_or_default()).into_iter().flatten() {
+        for line in splitter
+            .push(buffer.get(..count).unwrap_or_default())
+            .into_iter()
+            .flatten()
+        {
             tracing::debug!(tool_log = %String::from_utf8_lossy(&line).escape_debug());
         }
     }

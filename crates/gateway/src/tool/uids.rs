@@ -24,7 +24,11 @@ struct Inner {
 impl Uids {
     /// The `count` uids from `first` on.
     pub(crate) fn new(first: u32, count: u32) -> Self {
-        Self(Arc::new(Inner { first, count, taken: Mutex::default() }))
+        Self(Arc::new(Inner {
+            first,
+            count,
+            taken: Mutex::default(),
+        }))
     }
 
     /// The lowest uid that is free.
@@ -34,7 +38,10 @@ impl Uids {
         let uid = (self.0.first..end).find(|uid| !taken.contains(uid))?;
         taken.insert(uid);
         drop(taken);
-        Some(TakenUid { uid, uids: self.clone() })
+        Some(TakenUid {
+            uid,
+            uids: self.clone(),
+        })
     }
 }
 
@@ -47,7 +54,12 @@ impl TakenUid {
 
 impl Drop for TakenUid {
     fn drop(&mut self) {
-        let mut taken = self.uids.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .uids
+            .0
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         taken.remove(&self.uid);
     }
 }

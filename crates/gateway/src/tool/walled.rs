@@ -43,7 +43,11 @@ struct Ends {
 impl WalledHost {
     /// A host that re-executes `self_exe`, stages in `stage`, and as root takes uids from `uids`.
     pub(crate) fn new(self_exe: PathBuf, stage: Stage, uids: Option<Uids>) -> Self {
-        Self { launcher: Launcher::new(self_exe), stage, uids }
+        Self {
+            launcher: Launcher::new(self_exe),
+            stage,
+            uids,
+        }
     }
 
     /// Measures, stages, builds and starts; blocks.
@@ -54,7 +58,10 @@ impl WalledHost {
         };
         let plan = self.plan(spec, uid.as_ref().map(TakenUid::uid))?;
         let (theirs, ours) = pipes().map_err(walls)?;
-        let walled = self.launcher.build(plan, Vec::new(), theirs).map_err(walls)?;
+        let walled = self
+            .launcher
+            .build(plan, Vec::new(), theirs)
+            .map_err(walls)?;
         let running = Arc::new(walled.start().map_err(walls)?);
         Ok((WalledProcess { running, uid }, ours))
     }
@@ -63,7 +70,11 @@ impl WalledHost {
         let mut plan = Plan::new(spec.argv.clone());
         plan.env.clone_from(&spec.env);
         plan.host_uid = host_uid;
-        plan.network = if spec.network { Network::Host } else { Network::None };
+        plan.network = if spec.network {
+            Network::Host
+        } else {
+            Network::None
+        };
         let paths: Vec<PathBuf> = spec.trees.iter().map(|m| PathBuf::from(&m.path)).collect();
         let declared = closure(&paths).map_err(walls)?;
         check_measured(spec, &declared)?;
@@ -71,7 +82,12 @@ impl WalledHost {
         for data in &spec.paths {
             let to = PathBuf::from(&data.path);
             let from = measure::resolve(&to).map_err(walls)?.real;
-            plan.binds.push(Bind { from, to, writable: data.writable, executable: false });
+            plan.binds.push(Bind {
+                from,
+                to,
+                writable: data.writable,
+                executable: false,
+            });
         }
         Ok(plan)
     }
@@ -118,25 +134,38 @@ fn check_measured(spec: &ServerSpec, declared: &[DeclaredPath]) -> Result<(), St
         seen.insert(&entry.path, digest.to_string());
     }
     for registered in &spec.trees {
-        let real = measure::resolve(Path::new(&registered.path)).map_err(walls)?.real;
+        let real = measure::resolve(Path::new(&registered.path))
+            .map_err(walls)?
+            .real;
         let expected = registered.digest.to_string();
         // A path within another registered tree is part of that tree's digest.
         let within = |path: &&Path| *real.as_path() != **path && real.starts_with(path);
-        if seen.keys().any(|path| within(path)) {
+        if seen.keys().any(within) {
             continue;
         }
         let found = seen.get(real.as_path());
         if found != Some(&expected) {
             let seen = found.map_or_else(|| "nothing".to_owned(), Clone::clone);
-            return Err(StartFault::Changed { path: registered.path.clone(), expected, seen });
+            return Err(StartFault::Changed {
+                path: registered.path.clone(),
+                expected,
+                seen,
+            });
         }
     }
     let registered: Vec<PathBuf> = spec
         .trees
         .iter()
-        .filter_map(|m| measure::resolve(Path::new(&m.path)).ok().map(|resolved| resolved.real))
+        .filter_map(|m| {
+            measure::resolve(Path::new(&m.path))
+                .ok()
+                .map(|resolved| resolved.real)
+        })
         .collect();
-    match seen.iter().find(|(path, _)| !registered.iter().any(|r| r == *path)) {
+    match seen
+        .iter()
+        .find(|(path, _)| !registered.iter().any(|r| r == *path))
+    {
         None => Ok(()),
         Some((path, digest)) => Err(StartFault::Changed {
             path: path.display().to_string(),
@@ -148,7 +177,11 @@ fn check_measured(spec: &ServerSpec, declared: &[DeclaredPath]) -> Result<(), St
 
 fn staging(error: StageError) -> StartFault {
     match error {
-        StageError::Changed { path, expected, found } => StartFault::Changed {
+        StageError::Changed {
+            path,
+            expected,
+            found,
+        } => StartFault::Changed {
             path: path.display().to_string(),
             expected: expected.to_string(),
             seen: found.to_string(),
@@ -165,7 +198,17 @@ fn pipes() -> io::Result<(Stdio3, Ends)> {
     let (child_in, our_in) = io::pipe()?;
     let (our_out, child_out) = io::pipe()?;
     let (our_err, child_err) = io::pipe()?;
-    let theirs =
-        Stdio3 { stdin: child_in.into(), stdout: child_out.into(), stderr: child_err.into() };
-    Ok((theirs, Ends { stdin: our_in.into(), stdout: our_out.into(), stderr: our_err.into() }))
+    let theirs = Stdio3 {
+        stdin: child_in.into(),
+        stdout: child_out.into(),
+        stderr: child_err.into(),
+    };
+    Ok((
+        theirs,
+        Ends {
+            stdin: our_in.into(),
+            stdout: our_out.into(),
+            stderr: our_err.into(),
+        },
+    ))
 }

@@ -79,6 +79,9 @@ pub(crate) async fn outbox_after(
 
 /// Makes `events` the next records of the server's own sequence. The head row is the lock.
 pub(crate) async fn outbox_append(c: &mut SqliteConnection, events: &[Event]) -> Result<(), Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let sql = "UPDATE outbox_head SET seq = seq WHERE only_row = 1 RETURNING seq, digest";
     let at = At::new("outbox_head", &ONLY);
     let row = query(sql)

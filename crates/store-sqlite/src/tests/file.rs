@@ -125,7 +125,10 @@ async fn stores_on_one_file_number_together() {
             let store = SqliteStore::open(path.as_path()).await.unwrap();
             for _ in 0..ROUNDS {
                 let mut txn = store.begin().await.unwrap();
+                // What is read first is still true when the number is taken.
+                let before = txn.revision().await.unwrap();
                 let number = txn.revision_next().await.unwrap().number();
+                assert_eq!(before.number() + 1, number);
                 let body = Object::new().with("n", number);
                 let at = Timestamp::from_unix_secs(1);
                 let event = Event::new(EventKind::TaskStarted, at, body);

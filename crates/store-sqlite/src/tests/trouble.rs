@@ -1,8 +1,12 @@
 //! Damage is noticed, and trouble with the disk leaves neither half a change nor a stuck store.
 
+use std::task::{Context, Waker};
+
 use aims_json::Object;
-use aims_model::{CutOff, Event, EventKind, PolicyVersion, Subject};
-use aims_store::{Error, Material, ReplayKind, Store};
+use aims_model::record::FIRST_PREV;
+use aims_model::{CutOff, Event, EventKind, PolicyVersion, Source, Subject};
+use aims_store::chain::{self, Placed};
+use aims_store::{Error, LogEntry, LogHead, ReplayKind, Store};
 use aims_types::{Digest, Id, Revision, Timestamp};
 use sqlx::{AssertSqlSafe, query};
 
@@ -225,21 +229,36 @@ async fn a_look_up_cannot_write() {
 #[tokio::test]
 async fn a_call_that_is_dropped_half_way_ends_the_transaction() {
     let store = populated().await;
-    let mut txn = store.begin().await.unwrap();
-    let material = Material {
-        task: Id::from_u128(1),
-        commitment: Digest::from_bytes([2; 32]),
-        salt: [0; 16],
-        bytes: vec![0; 1 << 16],
+    let entry = |placed: Placed| LogEntry {
+        index: placed.seq - 1,
+        source: Source::Server,
+        seq: placed.seq,
+        task: None,
+        record: placed.record,
     };
-    {
-        let mut call = txn.material_insert(&material);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(call.as_mut().poll(&mut context).is_pending());
-    }
+    let placed = chain::place(0, FIRST_PREV, &events(100)).unwrap();
+    let entries: Vec<_> = placed.into_iter().map(entry).collect();
+    let root = Digest::from_bytes([3; 32]);
+    let head = LogHead {
+        size: 100,
+        root,
+        checkpoint: String::new(),
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    // The connection works in another thread: now and then it is done before we look.
+    let txn = loop {
+        let mut txn = store.begin().await.unwrap();
+        let mut call = txn.log_append(None, &entries, &head);
+        let dropped = call.as_mut().poll(&mut context).is_pending();
+        drop(call);
+        if dropped {
+            break txn;
+        }
+    };
     let error = txn.commit(events(1)).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     let mut reader = store.read().await.unwrap();
-    assert_eq!(reader.material(&material.commitment).await.unwrap(), None);
+    assert_eq!(reader.log_head().await.unwrap(), None);
+    assert_eq!(reader.log_entries(0, 99).await.unwrap(), []);
     assert_eq!(reader.outbox_after(0, 9).await.unwrap().len(), 3);
 }

@@ -191,10 +191,18 @@ fn mask(base: &Path, devices: &[Source]) -> Result<(), Fault> {
     let Some(null) = devices.first() else {
         return Ok(());
     };
+    // Without devices the mask can't even be opened.
+    let flags = MountFlags::BIND
+        | MountFlags::RDONLY
+        | MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC;
     for path in MASKED {
         let to = base.join(path.trim_start_matches('/'));
         if fs::symlink_metadata(&to).is_ok() {
-            bind_fd(&null.fd, &to).map_err(|error| Fault::path("mask", path, error))?;
+            bind_fd(&null.fd, &to)
+                .and_then(|()| rustix::mount::mount_remount(&to, flags, ""))
+                .map_err(|error| Fault::path("mask", path, error))?;
         }
     }
     Ok(())

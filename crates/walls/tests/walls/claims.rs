@@ -48,6 +48,7 @@ pub(crate) const ALL: &[Claim] = &[
         "cannot_write_what_is_read_only",
         cannot_write_what_is_read_only,
     ),
+    ("every_mount_allows_as_little_as_planned", every_mount),
     ("cannot_run_what_it_wrote", cannot_run_what_it_wrote),
     ("gains_nothing_from_setuid", gains_nothing_from_setuid),
     ("has_no_capability", has_no_capability),
@@ -262,6 +263,35 @@ for path in ['/x', '/etc/x', '/dev/x', os.path.dirname(library) + '/x', '/proc/x
 assert fails(os.rename, '/probe.py', '/tmp/probe.py') in refusals + [errno.EXDEV]
 open('/tmp/x', 'w').write('mine')
 assert open('/tmp/x').read() == 'mine'
+",
+    );
+}
+
+/// The second fence would hide a mount that allows too much.
+fn every_mount(world: &World) {
+    let mut plan = world.plan();
+    let from = world.fresh("data");
+    plan.binds.push(Bind {
+        from,
+        to: "/data".into(),
+        writable: false,
+        executable: false,
+    });
+    world.plan_holds(
+        plan,
+        r"
+seen = set()
+for line in open('/proc/self/mountinfo'):
+    fields = line.split()
+    point, flags = fields[4], set(fields[5].split(','))
+    device = point.startswith('/dev/')
+    assert 'nosuid' in flags, line
+    assert device or 'nodev' in flags, line
+    assert ('ro' in flags) == (point != '/tmp' and not device), line
+    if device or point.startswith('/proc') or point in ['/tmp', '/data']:
+        assert 'noexec' in flags, line
+    seen.add(point)
+assert {'/', '/tmp', '/proc', '/data', '/dev/null'} <= seen, seen
 ",
     );
 }

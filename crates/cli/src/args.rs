@@ -1,0 +1,214 @@
+//! The command line. No flag names the caller: who asks is the holder of the profile's key.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Identity, authority, decisions, kills and receipts for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "aims", version, about, propagate_version = true)]
+pub(crate) struct Args {
+    /// Prints JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Your settings: where the server is and which key is yours.
+    #[arg(long, global = true, env = "AIMS_PROFILE", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Creates a trust domain, its keys and its first operator.
+    Init {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The name of the first operator: you.
+        #[arg(long, value_name = "NAME")]
+        operator: String,
+    },
+    /// Runs server, node and gateway in one process on the embedded store.
+    Up {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Reads a configuration and shows what it means.
+    CheckConfig {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// People with enrolled keys.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Agents: durable, named, owned.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Tool servers that agents may be given.
+    #[command(subcommand)]
+    Tools(ToolsCommand),
+    /// The organisation's policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Pieces of work, each with the authority it needs.
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Runs an agent's program for a task, inside walls, on evidence.
+    Run {
+        /// The task that it serves.
+        #[arg(long, value_name = "TASK")]
+        task: String,
+        /// The registered agent.
+        agent: String,
+        /// The program and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Tells the whole story of a task.
+    Trace {
+        /// The task.
+        task: String,
+    },
+    /// The tamper-evident log.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// MCP from inside the walls.
+    #[command(subcommand)]
+    Mcp(McpCommand),
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PersonCommand {
+    /// Makes a key for yourself; give what it prints to an operator.
+    Key {
+        /// Where the private key goes; must not exist.
+        file: PathBuf,
+    },
+    /// Enrols a person with the public key that they gave you.
+    Enrol {
+        /// Their name, unique for ever.
+        name: String,
+        /// What they may do.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+        /// A file with their public key (JWK).
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Removes a person: nothing of theirs is valid any more.
+    Remove {
+        /// Their name.
+        name: String,
+    },
+    /// Lists everybody.
+    List,
+}
+
+/// What a person may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Registers agents, tools, policies and people.
+    Operator,
+    /// Starts tasks for agents that they own.
+    Member,
+    /// Reads everything, changes nothing.
+    Auditor,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Measures a program and registers it as an agent.
+    Register {
+        /// The manifest.
+        manifest: PathBuf,
+    },
+    /// Lists the agents.
+    List,
+    /// Lets a draft or suspended agent run.
+    Activate {
+        /// Its name.
+        name: String,
+    },
+    /// Stops an agent; everything issued to it is dead for ever.
+    Suspend {
+        /// Its name.
+        name: String,
+    },
+    /// Ends an agent for ever; its name stays taken.
+    Retire {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolsCommand {
+    /// Measures a tool server, starts it once inside walls, and pins its tools.
+    Register {
+        /// The manifest.
+        manifest: PathBuf,
+    },
+    /// Lists the tool servers.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Prints the policy in force.
+    Show,
+    /// Validates a policy and brings it into force.
+    Set {
+        /// A file with Cedar policies.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Shows what you consent to, signs it with your key, and starts the task.
+    Start {
+        /// The manifest.
+        manifest: PathBuf,
+    },
+    /// Shows one task with its authority and instances.
+    Show {
+        /// The task.
+        task: String,
+    },
+    /// Ends a task and everything issued for it.
+    End {
+        /// The task.
+        task: String,
+    },
+    /// Lists tasks, newest first.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Verifies checkpoint, tree, and every source's chain, with nothing but the log's public key.
+    Check {
+        /// Reads the tiles from a directory instead of the server; needs `--checkpoint`.
+        #[arg(long, value_name = "DIR", requires = "checkpoint")]
+        dir: Option<PathBuf>,
+        /// A checkpoint that you kept.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Bridges standard input and output to a tool server, for clients that start a command.
+    Connect {
+        /// The tool server's name.
+        server: String,
+    },
+}

@@ -1,0 +1,69 @@
+//! One module per command.
+
+mod agent;
+mod log;
+mod mcp;
+mod person;
+mod policy;
+mod run;
+mod setup;
+mod task;
+mod tools;
+mod trace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aims_client::{Client, PersonKey, Profile};
+use aims_types::ambient::{SystemClock, SystemEntropy};
+use anyhow::{Context, Result};
+
+use crate::args::{Args, Command};
+use crate::output::Output;
+
+/// Runs one command.
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let output = Output { json: args.json };
+    let profile = args.profile;
+    let client = || client(profile.clone());
+    match args.command {
+        Command::Init { config, operator } => {
+            setup::init(&config, &operator, &profile_path(profile)?, output).await?;
+        }
+        Command::Up { config } => crate::up::up(&config).await?,
+        Command::CheckConfig { file } => setup::check_config(&file, output)?,
+        Command::Completions { shell } => setup::completions(shell),
+        Command::Person(command) => person::run(command, client, output).await?,
+        Command::Agent(command) => agent::run(command, client()?, output).await?,
+        Command::Tools(command) => tools::run(command, client()?, output).await?,
+        Command::Policy(command) => policy::run(command, client()?, output).await?,
+        Command::Task(command) => task::run(command, client()?, output).await?,
+        Command::Run { task, agent, command } => {
+            return run::run(client()?, &task, &agent, command).await;
+        }
+        Command::Trace { task } => trace::run(client()?, &task, output).await?,
+        Command::Log(command) => log::run(command, profile_of(profile)?, output).await?,
+        Command::Mcp(command) => mcp::run(command).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn client(profile: Option<PathBuf>) -> Result<Client> {
+    let profile = profile_of(profile)?;
+    let key = PersonKey::load(&profile.key_file)?;
+    Ok(Client::new(profile, key, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+}
+
+fn profile_of(profile: Option<PathBuf>) -> Result<Profile> {
+    Ok(Profile::load(&profile_path(profile)?)?)
+}
+
+/// Where the caller's settings are.
+fn profile_path(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path);
+    }
+    let home = std::env::home_dir().context("there is no home directory; give `--profile`")?;
+    Ok(home.join(".config/aims/profile.toml"))
+}

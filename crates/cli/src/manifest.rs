@@ -1,0 +1,211 @@
+//! What people write: manifests of agents, tool servers and tasks, in TOML.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aims_authority::Authority;
+use aims_json::{Limits, Object, Value};
+use aims_model::evidence::{Arguments, Measured};
+use aims_model::server::DataPath;
+use aims_model::{Expected, ServerSpec, Text};
+use aims_node::evidence::{measure_closure, measure_file};
+use aims_types::{Name, Timestamp};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// An agent's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentManifest {
+    pub(crate) name: String,
+    pub(crate) owner: Option<String>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) environment: Option<String>,
+    #[serde(default)]
+    pub(crate) draft: bool,
+    evidence: EvidenceManifest,
+}
+
+/// What must be seen of the agent's program; digests are taken when it is registered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceManifest {
+    interpreter: Option<PathBuf>,
+    program: PathBuf,
+    #[serde(default)]
+    files: Vec<PathBuf>,
+    #[serde(default)]
+    trees: Vec<PathBuf>,
+    #[serde(default)]
+    arguments: RawArguments,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+enum RawArguments {
+    /// `"any"`.
+    Word(String),
+    /// Exactly these.
+    Exactly(Vec<String>),
+    #[default]
+    None,
+}
+
+/// A tool server's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToolsManifest {
+    pub(crate) name: String,
+    pub(crate) purpose: String,
+    argv: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    trees: Vec<PathBuf>,
+    #[serde(default)]
+    paths: Vec<DataPath>,
+    #[serde(default)]
+    network: bool,
+}
+
+/// A task's manifest: purpose, authority, deadline, budget.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TaskManifest {
+    pub(crate) agent: Name,
+    pub(crate) purpose: Text,
+    minutes: f64,
+    uses: Option<u64>,
+    allow: Vec<AllowManifest>,
+}
+
+/// One thing that a task may do.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum AllowManifest {
+    /// Tools of one server, with what is allowed of each argument.
+    Tools {
+        server: String,
+        tools: Vec<String>,
+        #[serde(default)]
+        arguments: toml::Table,
+    },
+    /// One host by CONNECT.
+    Host { host: String, port: u16 },
+}
+
+/// Reads a manifest; an unknown key is an error with its line.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let context = || format!("the manifest `{}`", path.display());
+    let text = fs::read_to_string(path).with_context(context)?;
+    toml::from_str(&text).with_context(context)
+}
+
+impl AgentManifest {
+    /// Measures what the manifest names.
+    pub(crate) fn evidence(&self) -> Result<Expected> {
+        let raw = &self.evidence;
+        let program = measure_file(&raw.program)?;
+        let roots: Vec<PathBuf> = match &raw.interpreter {
+            Some(interpreter) => {
+                std::iter::once(interpreter.clone()).chain(raw.trees.clone()).collect()
+            }
+            None => std::iter::once(raw.program.clone()).chain(raw.trees.clone()).collect(),
+        };
+        let mut trees = measure_closure(&roots)?;
+        // A native program is copied into the walls, not bound.
+        trees.retain(|tree| tree.path != program.path || raw.interpreter.is_some());
+        Ok(Expected {
+            interpreter: raw.interpreter.as_deref().map(measure_file).transpose()?,
+            program,
+            files: raw
+                .files
+                .iter()
+                .map(|file| measure_file(file))
+                .collect::<Result<Vec<Measured>, _>>()?,
+            trees,
+            arguments: raw.arguments.read()?,
+        })
+    }
+}
+
+impl RawArguments {
+    fn read(&self) -> Result<Arguments> {
+        match self {
+            Self::Word(word) if word == "any" => Ok(Arguments::Any),
+            Self::Word(word) => {
+                bail!("`arguments` is \"any\" or a list of words, not `{word}`")
+            }
+            Self::Exactly(words) => Ok(Arguments::Exactly(words.clone())),
+            Self::None => Ok(Arguments::Exactly(Vec::new())),
+        }
+    }
+}
+
+impl ToolsManifest {
+    /// Measures what the manifest names.
+    pub(crate) fn spec(&self) -> Result<ServerSpec> {
+        let program = self.argv.first().context("`argv` is empty; name the server's program")?;
+        let roots: Vec<PathBuf> =
+            std::iter::once(PathBuf::from(program)).chain(self.trees.clone()).collect();
+        Ok(ServerSpec {
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            trees: measure_closure(&roots)?,
+            paths: self.paths.clone(),
+            network: self.network,
+        })
+    }
+}
+
+impl TaskManifest {
+    /// When the task ends, if it starts at `now`.
+    pub(crate) fn deadline(&self, now: Timestamp) -> Result<Timestamp> {
+        let life = Duration::try_from_secs_f64(self.minutes * 60.0)
+            .ok()
+            .filter(|life| !life.is_zero())
+            .context("`minutes` is a positive number")?;
+        Ok(now.plus(life))
+    }
+
+    /// The authority that the manifest names, until `deadline`.
+    pub(crate) fn authority(&self, deadline: Timestamp) -> Result<Authority> {
+        let details = self.allow.iter().map(AllowManifest::detail).collect::<Result<Vec<_>>>()?;
+        let mut limits = Object::new().with("not_after", deadline.to_string());
+        if let Some(uses) = self.uses {
+            limits = limits.with("uses", uses);
+        }
+        let value = Object::new().with("authorization_details", details).with("limits", limits);
+        Ok(Authority::from_value(&value.into())?)
+    }
+}
+
+impl AllowManifest {
+    fn detail(&self) -> Result<Value> {
+        Ok(match self {
+            Self::Tools { server, tools, arguments } => {
+                let actions: Vec<Value> =
+                    tools.iter().map(|tool| Value::from(tool.as_str())).collect();
+                Object::new()
+                    .with("type", "mcp_tool")
+                    .with("server", server.as_str())
+                    .with("actions", actions)
+                    .with("arguments", value_of(arguments)?)
+                    .into()
+            }
+            Self::Host { host, port } => Object::new()
+                .with("type", "https_connect")
+                .with("host", host.as_str())
+                .with("port", u64::from(*port))
+                .into(),
+        })
+    }
+}
+
+fn value_of(table: &toml::Table) -> Result<Value> {
+    let text = serde_json::to_string(table)?;
+    Ok(aims_json::parse(text.as_bytes(), &Limits::MESSAGE)?)
+}

@@ -1,0 +1,46 @@
+//! The end of an instance: returns when no gateway honours its credentials any more.
+
+use aims_links::EndedInstance;
+use aims_types::{Cx, Revision};
+
+use super::ended;
+use crate::{ControlPlane, Fault};
+
+/// Why an instance was not ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EndError {
+    /// There is no such instance.
+    #[error("there is no such instance")]
+    Unknown,
+    /// Another node vouches for it.
+    #[error("another node vouches for this instance")]
+    ForeignNode,
+    /// The server is at fault.
+    #[error(transparent)]
+    Internal(#[from] Fault),
+}
+
+crate::fault::internal_arm!(EndError);
+
+/// Ends an instance, once; gives the revision that has to be acknowledged by every gateway.
+pub(crate) async fn end(
+    plane: &ControlPlane,
+    cx: &Cx,
+    end: &EndedInstance,
+) -> Result<Revision, EndError> {
+    let mut txn = plane.store().begin().await?;
+    let now = txn.revision().await?;
+    let revision = txn.revision_next().await?;
+    let mut instance = txn.instance(end.instance).await?.ok_or(EndError::Unknown)?;
+    if instance.node != end.node {
+        return Err(EndError::ForeignNode);
+    }
+    match ended(txn.as_mut(), cx, &mut instance, (revision, &end.how)).await? {
+        Ok(event) => {
+            txn.commit(vec![event]).await?;
+            Ok(revision)
+        }
+        // It ended before; whoever asks again wants the acknowledgement.
+        Err(_) => Ok(now),
+    }
+}

@@ -1,0 +1,182 @@
+//! The token endpoint: tokens for instances by exchange, for people by a signed assertion.
+
+mod exchange;
+mod person;
+mod refusal;
+
+use std::time::Duration;
+
+use aims_crypto::{PublicKey, sha256};
+use aims_jose::KeySource;
+use aims_json::Object;
+use aims_links::{TokenCall, TokenReply};
+use aims_model::{Event, EventKind, KeyPurpose};
+use aims_oauth::dpop::{Expect, PROOF_WINDOW, Proof, VerifiedProof};
+use aims_oauth::{
+    AccessToken, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon, TokenRequest,
+    TokenResponse,
+};
+use aims_store::{Reader, ReplayKind, Txn};
+use aims_types::{Actor, Cx, Timestamp};
+use bytes::Bytes;
+
+pub(crate) use self::refusal::TokenError;
+use crate::authenticate::proof_is_new;
+use crate::keyring::parse_jwk;
+use crate::recording::{Attempt, event};
+use crate::{ControlPlane, Fault};
+
+/// How long an access token lives, in seconds.
+pub const ACCESS_TOKEN_TTL_SECS: u64 = 5 * 60;
+pub use aims_oauth::ADMIN_SCOPE;
+
+/// Public keys of one purpose that are in force, by their thumbprints.
+pub(crate) struct TrustedKeys(Vec<(String, PublicKey)>);
+
+impl TrustedKeys {
+    pub(crate) async fn load(
+        reader: &mut dyn Reader,
+        purpose: KeyPurpose,
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let mut keys = Vec::new();
+        for key in reader.keys(purpose).await? {
+            if key.retired_at.is_some_and(|at| at <= now) {
+                continue;
+            }
+            let public = parse_jwk(&key.jwk).map_err(|e| Fault::Inconsistent(e.to_string()))?;
+            keys.push((key.kid, public));
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl KeySource for TrustedKeys {
+    fn key(&self, kid: &str) -> Option<PublicKey> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == kid)
+            .map(|(_, key)| *key)
+    }
+}
+
+/// A token that is to be issued: what the answer and the record say of it.
+struct Issued {
+    response: TokenResponse,
+    event: Event,
+}
+
+/// Answers a request to the token endpoint. The caller learns which kind of thing was wrong; what
+/// exactly is in the record of the refusal.
+pub(crate) async fn answer(plane: &ControlPlane, call: &TokenCall) -> Result<TokenReply, Fault> {
+    // Until somebody has authenticated, the server speaks of its own refusal.
+    let mut cx = plane.cx(Actor::Server)?;
+    let done = issue(plane, &mut cx, call).await;
+    let attempt = Attempt::new("token", "token endpoint");
+    match plane.recorded(&cx, attempt, done).await {
+        Ok(response) => Ok(TokenReply {
+            status: 200,
+            body: Bytes::from(response.to_body().expose().clone()),
+        }),
+        Err(TokenError::Internal(fault)) => Err(fault),
+        Err(error) => {
+            let response = error.to_response();
+            let body = Bytes::from(response.to_value().to_string());
+            Ok(TokenReply {
+                status: response.code().status(),
+                body,
+            })
+        }
+    }
+}
+
+async fn issue(
+    plane: &ControlPlane,
+    cx: &mut Cx,
+    call: &TokenCall,
+) -> Result<TokenResponse, TokenError> {
+    let received = ReceivedTokenRequest::parse(&call.form)?;
+    let expect = Expect {
+        htm: "POST",
+        htu: plane.token_endpoint(),
+        now: cx.now,
+        access_token: None,
+        jkt: None,
+        window: PROOF_WINDOW,
+    };
+    let proof = Proof::verify(&call.dpop, &expect)?;
+    let mut txn = plane.store().begin().await?;
+    // INVARIANT: the revision is read before anything that it vouches for. A cut-off that commits
+    // after this moment has a later revision and so covers the token.
+    let revision = txn.revision().await?;
+    let Issued { response, event } = match received.request {
+        TokenRequest::Exchange(exchange) => {
+            let asked = exchange::Asked {
+                exchange: *exchange,
+                client: received.client,
+            };
+            exchange::exchange(plane, cx, txn.as_mut(), (asked, &proof, revision)).await?
+        }
+        TokenRequest::JwtBearer { assertion, scope } => {
+            if received.client.is_some() {
+                return Err(TokenError::UnexpectedClient);
+            }
+            person::admin(plane, cx, txn.as_mut(), (&assertion, scope, &proof)).await?
+        }
+    };
+    txn.commit(vec![event]).await?;
+    Ok(response)
+}
+
+/// Takes note of an assertion and a proof; refuses what was used before (RFC 7523 §3, item 7;
+/// RFC 9449 §11.1).
+async fn use_once(
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    (subject, jti, until): (&str, &str, Timestamp),
+    proof: &VerifiedProof,
+) -> Result<(), TokenError> {
+    let value = sha256(format!("{subject} {jti}").as_bytes());
+    if !txn
+        .replay_insert(ReplayKind::Assertion, &value, cx.now, until)
+        .await?
+    {
+        return Err(TokenError::AssertionReplayed);
+    }
+    if !proof_is_new(txn, proof, cx.now).await? {
+        return Err(TokenError::ProofReplayed);
+    }
+    Ok(())
+}
+
+/// Signs a token; gives the text, its life and the record of it.
+fn sign(
+    plane: &ControlPlane,
+    cx: &Cx,
+    token: &AccessToken,
+    more: Object,
+) -> Result<(String, Duration, Event), TokenError> {
+    let key = &plane.keyring().token;
+    let text = token
+        .create(&key.signer, &key.kid)
+        .map_err(|error| match error {
+            CreateAccessTokenError::InternalSign(error) => Fault::Sign(error).into(),
+            error => TokenError::NotIssuable(error),
+        })?;
+    let TokenCommon {
+        issued_at,
+        expires_at,
+        token: jti,
+        jkt,
+        audience,
+        ..
+    } = token.common();
+    let body = more
+        .with("jti", jti.to_string())
+        .with("sha256", sha256(text.as_bytes()).to_string())
+        .with("audience", audience.as_str())
+        .with("jkt", jkt.to_string())
+        .with("expires_at", expires_at.unix_millis());
+    let life = expires_at.since(*issued_at);
+    Ok((text, life, event(cx, EventKind::TokenIssued, body)))
+}

@@ -1,0 +1,249 @@
+//! Opaque connections out: to hosts that the authority names, resolved here, with the host that
+//! the client's TLS asks for checked before any byte goes out.
+
+pub(crate) mod hello;
+pub(crate) mod relay;
+pub(crate) mod resolve;
+pub(crate) mod tunnel;
+
+use std::sync::Arc;
+
+use aims_authority::Call;
+use aims_links::ConnectReply;
+use aims_oauth::HttpUri;
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+use http::{Response, StatusCode};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::authn::{AuthnError, Caller};
+use crate::core::{Admitted, Core, Refusal};
+use crate::mcp::endpoint::note_stranger;
+use crate::records::{self, Action, Resource};
+use crate::respond::{self, Lesson};
+use crate::state::State;
+use relay::Flow;
+use resolve::ConnectFault;
+
+/// The host and port that a CONNECT names.
+struct Target {
+    host: String,
+    port: u16,
+}
+
+/// Answers one CONNECT (RFC 9110 §9.3.6).
+pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> ConnectReply {
+    let Some(target) = Target::of(&request) else {
+        return refusal(StatusCode::BAD_REQUEST, "CONNECT names a host and a port\n");
+    };
+    let Some(state) = core.state() else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
+    };
+    let resource = format!(
+        "{}/connect/{}:{}",
+        core.config.resource, target.host, target.port
+    );
+    let caller = match authenticated(core, &state, &request, &resource).await {
+        Ok(caller) => caller,
+        Err(error) => return stranger(core, &error, &resource).await,
+    };
+    let Ok(decision) = core.id() else {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
+    };
+    let resource = Resource::Host {
+        host: target.host.clone(),
+        port: target.port,
+    };
+    let action = Action {
+        decision,
+        resource,
+        arguments: None,
+        message: None,
+    };
+    let call = Call::Egress {
+        host: &target.host,
+        port: target.port,
+    };
+    match core.admit(&caller, &state, call, core.clock.now()) {
+        Ok(admitted) => begin(core, &state, caller, (target, action, admitted)).await,
+        Err(refused) => denied(core, &state, &caller, &action, &refused).await,
+    }
+}
+
+impl Target {
+    /// The host in lower case and without a dot at the end, as authority spells it, and the port.
+    fn of(request: &http::Request<()>) -> Option<Self> {
+        if request.method() != http::Method::CONNECT {
+            return None;
+        }
+        let authority = request.uri().authority()?;
+        if authority.as_str().contains('@') {
+            return None;
+        }
+        let host = authority.host().to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
+        let port = authority.port_u16().filter(|port| *port > 0)?;
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+}
+
+async fn authenticated(
+    core: &Core,
+    state: &State,
+    request: &http::Request<()>,
+    resource: &str,
+) -> Result<Caller, AuthnError> {
+    let uri = HttpUri::parse(resource).map_err(|_| AuthnError::NoChain("no such host"))?;
+    let now = core.clock.now();
+    let target = ("CONNECT", &uri);
+    core.authn
+        .caller(request.headers(), target, state, core.control.as_ref(), now)
+        .await
+}
+
+async fn stranger(core: &Core, error: &AuthnError, resource: &str) -> ConnectReply {
+    if note_stranger(core, error, resource).await.is_err() {
+        return unrecorded();
+    }
+    let (status, header) = respond::challenge(error, &core.config.resource);
+    let mut reply = refusal(status, &format!("{error}\n"));
+    if let Some(header) = header {
+        reply
+            .response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, header);
+    }
+    reply
+}
+
+async fn denied(
+    core: &Core,
+    state: &State,
+    caller: &Caller,
+    action: &Action,
+    refused: &Refusal,
+) -> ConnectReply {
+    if core.refuse(caller, state, action, refused).await.is_err() {
+        return unrecorded();
+    }
+    let lesson = match refused {
+        Refusal::Denied(denied) => Lesson::denied(denied),
+        Refusal::Needed(needed) => Lesson::needed(needed),
+    };
+    refusal(StatusCode::FORBIDDEN, &lesson.text(action.decision))
+}
+
+/// Makes the intent durable and connects, in a task of its own that concludes what it begins.
+async fn begin(
+    core: &Arc<Core>,
+    state: &State,
+    caller: Caller,
+    (target, action, admitted): (Target, Action, Admitted),
+) -> ConnectReply {
+    if core
+        .intend(&caller, state, &action, &admitted, None)
+        .await
+        .is_err()
+    {
+        return unrecorded();
+    }
+    let (reply, replied) = oneshot::channel();
+    let task = Arc::clone(core);
+    core.tasks
+        .spawn(async move { run(task, caller, target, (action, admitted), reply).await });
+    replied
+        .await
+        .unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY, "the gateway is stopping\n"))
+}
+
+async fn run(
+    core: Arc<Core>,
+    caller: Caller,
+    target: Target,
+    (action, admitted): (Action, Admitted),
+    reply: oneshot::Sender<ConnectReply>,
+) {
+    let started = core.clock.boot();
+    let live = core
+        .live
+        .enter(Arc::clone(&caller.subjects), caller.token.revision);
+    let connected = tokio::select! {
+        biased;
+        () = live.cut().cancelled() => Err(ConnectFault::CutOff),
+        connected = reach(&core, &caller, &target) => connected,
+    };
+    let flow = match connected {
+        Err(fault) => {
+            let text = format!("{fault}; decision {}\n", action.decision);
+            let _ = reply.send(refusal(StatusCode::BAD_GATEWAY, &text));
+            let name = if fault == ConnectFault::CutOff {
+                "cut"
+            } else {
+                "failed"
+            };
+            Flow::nothing(name, fault.to_string())
+        }
+        Ok(upstream) => relay::relay(&core, &live, &target.host, upstream, reply).await,
+    };
+    let elapsed = core.clock.boot().since(started);
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let total = flow.up.saturating_add(flow.down);
+    let body = records::outcome(action.decision, flow.outcome, None, total, millis)
+        .with("opaque", true)
+        .with("bytes_up", flow.up)
+        .with("bytes_down", flow.down)
+        .with("why", records::short(&flow.why));
+    // The journal raises the alarm; the connection is over either way.
+    let _ = core.conclude(&caller, &admitted.reserved, body).await;
+    drop(live);
+}
+
+async fn reach(core: &Core, caller: &Caller, target: &Target) -> Result<TcpStream, ConnectFault> {
+    let config = &core.config;
+    let private = config.egress.allow_private.contains(&target.host);
+    let within = config.limits.connect;
+    let addresses = resolve::resolve(&target.host, target.port, private, within).await?;
+    core.look_again(caller).map_err(|_| ConnectFault::CutOff)?;
+    resolve::dial(&addresses, within).await
+}
+
+/// A refusal with a text for people.
+fn refusal(status: StatusCode, text: &str) -> ConnectReply {
+    let mut response = Response::new(Bytes::from(text.to_owned()));
+    *response.status_mut() = status;
+    ConnectReply {
+        response,
+        tunnel: None,
+    }
+}
+
+fn unrecorded() -> ConnectReply {
+    refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the log can't be written: nothing is allowed\n",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_host_in_its_one_spelling_and_a_port() {
+        let target = |uri: &str| {
+            let request = http::Request::builder()
+                .method("CONNECT")
+                .uri(uri)
+                .body(())
+                .ok()?;
+            Target::of(&request).map(|target| (target.host, target.port))
+        };
+        let good = Some(("a.example".to_owned(), 443));
+        assert_eq!(target("a.example:443"), good);
+        assert_eq!(target("A.Example.:443"), good);
+        for bad in ["a.example", "a.example:0", "u@a.example:443", "/x"] {
+            assert_eq!(target(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Agents: registration and life cycle.
+
+use aims_control::{ControlPlane, RegisterAgent};
+use aims_model::Expected;
+use aims_types::Name;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::{committed, json};
+use crate::body::Json;
+use crate::caller::Caller;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegister {
+    name: String,
+    owner: Option<String>,
+    purpose: Option<String>,
+    environment: Option<String>,
+    evidence: Expected,
+    #[serde(default)]
+    draft: bool,
+}
+
+pub(super) async fn list(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+) -> Result<Response, Problem> {
+    Ok(json(&plane.agents(&cx).await?))
+}
+
+pub(super) async fn register(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Json(raw): Json<RawRegister>,
+) -> Result<Response, Problem> {
+    let agent = RegisterAgent {
+        name: raw.name,
+        owner: raw.owner,
+        purpose: raw.purpose,
+        environment: raw.environment,
+        evidence: raw.evidence,
+        draft: raw.draft,
+    };
+    Ok(committed(&plane.agent_register(&cx, agent).await?))
+}
+
+pub(super) async fn activate(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.agent_activate(&cx, &agent_name(&name)?).await?))
+}
+
+pub(super) async fn suspend(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.agent_suspend(&cx, &agent_name(&name)?).await?))
+}
+
+pub(super) async fn retire(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.agent_retire(&cx, &agent_name(&name)?).await?))
+}
+
+fn agent_name(text: &str) -> Result<Name, Problem> {
+    text.parse().map_err(|_| Problem::not_found("there is no such agent"))
+}

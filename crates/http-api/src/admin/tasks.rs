@@ -1,0 +1,98 @@
+//! Tasks, launches, and the records of a task.
+
+use aims_control::{Committed, ControlPlane, RequestRun};
+use aims_types::{Id, Task};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::{committed, json};
+use crate::body::Json;
+use crate::caller::Caller;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStart {
+    /// What the person consents to, signed with their key (compact JWS).
+    consent: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRun {
+    task: Id<Task>,
+    /// The agent that the person means; it must be the task's.
+    agent: String,
+}
+
+pub(super) async fn list(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+) -> Result<Response, Problem> {
+    Ok(json(&plane.tasks(&cx).await?))
+}
+
+pub(super) async fn start(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Json(raw): Json<RawStart>,
+) -> Result<Response, Problem> {
+    let Committed { value, revision, lapsed } = plane.task_start(&cx, &raw.consent).await?;
+    Ok(committed(&Committed { value: value.task, revision, lapsed }))
+}
+
+pub(super) async fn show(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let view = plane.task(&cx, task_id(&id)?).await?;
+    Ok(json(&serde_json::json!({
+        "task": view.task,
+        "agent": view.agent,
+        "initiator": view.initiator,
+        "grant": view.grant.jws,
+        "instances": view.instances,
+    })))
+}
+
+pub(super) async fn end(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.task_end(&cx, task_id(&id)?).await?))
+}
+
+pub(super) async fn run(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Json(raw): Json<RawRun>,
+) -> Result<Response, Problem> {
+    let RawRun { task, agent } = raw;
+    let ticket = plane.run_request(&cx, RequestRun { task, agent }).await?;
+    Ok(json(&serde_json::json!({
+        "run": ticket.run.id,
+        "ticket": ticket.ticket.expose(),
+        "expires_at": ticket.run.expires_at,
+    })))
+}
+
+pub(super) async fn trace(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let records = plane.trace(&cx, task_id(&id)?).await?;
+    // Records are canonical JSON text: they travel as text, so that their bytes stay theirs.
+    let texts: Vec<String> = records
+        .into_iter()
+        .filter_map(|bytes| String::from_utf8(bytes).ok())
+        .collect();
+    Ok(json(&texts))
+}
+
+fn task_id(text: &str) -> Result<Id<Task>, Problem> {
+    text.parse().map_err(|_| Problem::not_found("there is no such task"))
+}

@@ -1,0 +1,58 @@
+//! The route table: what the tests of every route run over.
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody who reaches the socket; the request authenticates itself.
+    Open,
+    /// A person with an enrolled key; the operation checks their role.
+    Person,
+}
+
+/// One route of the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, with `{name}` for parameters.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Whether it changes state.
+    pub mutates: bool,
+}
+
+const fn open(method: &'static str, path: &'static str) -> Route {
+    Route { method, path, access: Access::Open, mutates: true }
+}
+
+const fn read(path: &'static str) -> Route {
+    Route { method: "GET", path, access: Access::Person, mutates: false }
+}
+
+const fn change(path: &'static str) -> Route {
+    Route { method: "POST", path, access: Access::Person, mutates: true }
+}
+
+/// Every route of the admin API.
+pub const ROUTES: &[Route] = &[
+    open("POST", "/token"),
+    read("/v1/people"),
+    change("/v1/people"),
+    change("/v1/people/{name}/remove"),
+    read("/v1/agents"),
+    change("/v1/agents"),
+    change("/v1/agents/{name}/activate"),
+    change("/v1/agents/{name}/suspend"),
+    change("/v1/agents/{name}/retire"),
+    read("/v1/servers"),
+    change("/v1/servers"),
+    read("/v1/policy"),
+    change("/v1/policy"),
+    read("/v1/tasks"),
+    change("/v1/tasks"),
+    read("/v1/tasks/{id}"),
+    read("/v1/tasks/{id}/trace"),
+    change("/v1/tasks/{id}/end"),
+    change("/v1/runs"),
+];
