@@ -14,8 +14,10 @@
 
 pub mod check;
 mod sequencer;
+pub mod story;
 mod tiles;
 
 pub use check::{CheckError, LogReport, check_log};
 pub use sequencer::{FoldError, OpenError, Sequencer, Shipped, TakeError};
+pub use story::{Story, StoryError, Style, render};
 pub use tiles::{TileDir, TileDirError};

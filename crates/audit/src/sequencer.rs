@@ -1,20 +1,37 @@
 //! Folding the server's outbox and the gateways' records into one tree.
 //!
-//! The store decides: a fold is a compare-and-swap on the newest checkpoint, so several servers
-//! may fold at once and one wins. Tiles are durable before the checkpoint that promises them.
+//! The store decides: a fold is a compare-and-swap on the newest checkpoint, in one transaction
+//! that excludes others while the tiles are written. Tiles are durable before the checkpoint that
+//! promises them; tiles that no checkpoint promised are written anew by the next fold.
+//!
+//! What the server committed before a fold comes before what gateways ship in it: a record of an
+//! action follows the records of the authority it used.
+
+mod shipped;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use aims_crypto::sha256;
-use aims_model::{Record, RecordError, Source};
-use aims_store::{LogEntry, LogHead, Material, SourceHead, Store, Txn};
-use aims_tlog::{Checkpoint, CheckpointSignError, Entry, Growth, KeyName, NoteSigner, Tree};
+use aims_model::record::FIRST_PREV;
+use aims_model::{Record, Source};
+use aims_store::{LogEntry, LogHead, SourceHead, Store, Txn};
+use aims_tlog::{
+    Checkpoint, CheckpointSignError, Entry, Growth, KeyName, LoadError, NoteSigner, Tree,
+};
 use aims_types::{Digest, Gateway, Id};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
 use crate::tiles::{TileDir, TileDirError};
 
-/// Most records folded at once; bounds the memory and the length of the transaction.
+pub use shipped::{Shipped, TakeError};
+
+use shipped::{Batch, Taken};
+
+/// Most records of the server, and most of a gateway, that are folded at once; bounds the memory
+/// and the length of the transaction.
 pub const FOLD_LEN_MAX: u32 = 4096;
 /// Most tries of a fold that another server overtakes.
 const RACES_MAX: usize = 8;
@@ -25,18 +42,8 @@ pub struct Sequencer {
     signer: NoteSigner,
     origin: KeyName,
     tiles: TileDir,
+    /// As of the last fold of this process; another one may have gone on since.
     tree: Mutex<Tree>,
-}
-
-/// One record of a gateway, with what it keeps apart from the log.
-#[derive(Debug, Clone)]
-pub struct Shipped {
-    /// Its number within the gateway.
-    pub seq: u64,
-    /// The canonical record.
-    pub record: Vec<u8>,
-    /// Salt and bytes of what a decision used.
-    pub material: Option<([u8; 16], Vec<u8>)>,
 }
 
 /// Why the log could not be opened.
@@ -46,8 +53,8 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] aims_store::Error),
     /// The tiles on disk are not those of the newest checkpoint.
-    #[error("the log's tiles are not those of its checkpoint: {0}")]
-    Tiles(String),
+    #[error("the log's tiles are not those of its checkpoint; restore them: {0}")]
+    Tiles(#[from] LoadError<TileDirError>),
 }
 
 /// Why records were not folded. Nothing was published.
@@ -59,6 +66,9 @@ pub enum FoldError {
     /// The tiles could not be written.
     #[error("the log can't be written: {0}")]
     Tiles(#[from] TileDirError),
+    /// The tiles on disk are not those of the newest checkpoint.
+    #[error("the log's tiles are not those of its checkpoint; restore them: {0}")]
+    OtherTiles(#[from] LoadError<TileDirError>),
     /// The checkpoint could not be signed.
     #[error("the checkpoint can't be signed: {0}")]
     Sign(#[from] CheckpointSignError),
@@ -67,46 +77,13 @@ pub enum FoldError {
     Record(String),
 }
 
-/// Why shipped records were not taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// They could not be folded.
-    #[error(transparent)]
-    Fold(#[from] FoldError),
-    /// A record is not in the one encoding.
-    #[error("record {seq} can't be read: {reason}")]
-    Malformed {
-        /// Which.
-        seq: u64,
-        /// What is wrong.
-        reason: RecordError,
-    },
-    /// A record names another source than the one that ships it, or another number.
-    #[error("record {seq} says it is another gateway's or has another number")]
-    Foreign {
-        /// Which.
-        seq: u64,
-    },
-    /// The records do not continue what is there: something was lost or rewritten.
-    #[error("record {seq} does not continue the gateway's chain; a record was lost or rewritten")]
-    Broken {
-        /// Which.
-        seq: u64,
-    },
-    /// What a record keeps apart is not what it commits to.
-    #[error("the material of record {seq} is not what the record commits to")]
-    Material {
-        /// Which.
-        seq: u64,
-    },
-}
-
-/// A record on its way into the tree.
-struct Pending {
-    source: Source,
-    seq: u64,
-    record: Record,
-    bytes: Vec<u8>,
+/// What one fold did.
+struct Folded {
+    head: Option<LogHead>,
+    /// The last number of the gateway's records in the log.
+    taken: u64,
+    /// The outbox may hold more.
+    more: bool,
 }
 
 impl Sequencer {
@@ -130,7 +107,11 @@ impl Sequencer {
 
     /// Folds what the server's outbox has gained; returns the newest checkpoint.
     pub async fn fold(&self) -> Result<Option<LogHead>, FoldError> {
-        self.fold_with(&[], Vec::new()).await
+        match self.fold_with(None).await {
+            Ok(folded) => Ok(folded.head),
+            Err(TakeError::Fold(error)) => Err(error),
+            Err(error) => Err(FoldError::Record(error.to_string())),
+        }
     }
 
     /// The last number of a gateway's records that the log has.
@@ -141,101 +122,94 @@ impl Sequencer {
 
     /// Takes over a gateway's records in order, and folds them. Records that the log already has
     /// are skipped. Returns the last number that the log has now.
+    ///
+    /// At most [`FOLD_LEN_MAX`] are taken at once: if there are more, those before a bad one may
+    /// have been taken when this fails.
     pub async fn take(
         &self,
         gateway: Id<Gateway>,
         shipped: Vec<Shipped>,
     ) -> Result<u64, TakeError> {
         let source = Source::Gateway(gateway);
-        let sources = self.sources().await?;
-        let mut head = source_head(&sources, source);
-        let (mut pending, mut materials) = (Vec::new(), Vec::new());
-        for one in shipped {
-            let seq = one.seq;
-            if seq <= head.seq {
-                continue;
+        let mut shipped = shipped.into_iter();
+        loop {
+            let some = shipped.by_ref().take(FOLD_LEN_MAX as usize);
+            let batch = Batch::check(source, some)?;
+            if batch.is_empty() {
+                return Ok(self.head_of(gateway).await?);
             }
-            let record = Record::decode(&one.record)
-                .map_err(|reason| TakeError::Malformed { seq, reason })?;
-            if record.source != source || record.seq != seq {
-                return Err(TakeError::Foreign { seq });
+            let taken = self.fold_with(Some(&batch)).await?.taken;
+            if shipped.len() == 0 {
+                return Ok(taken);
             }
-            if seq != head.seq + 1 || record.prev != head.digest {
-                return Err(TakeError::Broken { seq });
-            }
-            if let Some((salt, bytes)) = one.material {
-                materials.push(material(&record, salt, bytes).ok_or(TakeError::Material { seq })?);
-            }
-            head = SourceHead {
-                source,
-                seq,
-                digest: sha256(&one.record),
-            };
-            pending.push(Pending {
-                source,
-                seq,
-                record,
-                bytes: one.record,
-            });
         }
-        self.fold_with(&materials, pending).await?;
-        Ok(head.seq)
     }
 
-    async fn sources(&self) -> Result<Vec<SourceHead>, FoldError> {
-        Ok(self.store.read().await?.log_sources().await?)
-    }
-
-    async fn fold_with(
-        &self,
-        materials: &[Material],
-        shipped: Vec<Pending>,
-    ) -> Result<Option<LogHead>, FoldError> {
+    async fn fold_with(&self, batch: Option<&Batch>) -> Result<Folded, TakeError> {
         let mut tree = self.tree.lock().await;
-        for _ in 0..RACES_MAX {
-            match self.try_fold(&mut tree, materials, &shipped).await {
-                Err(FoldError::Store(aims_store::Error::Raced)) => {
-                    let head = self.store.read().await?.log_head().await?;
-                    *tree = load(&self.tiles, head.as_ref())
-                        .map_err(|error| FoldError::Record(error.to_string()))?;
+        let mut races = 0;
+        loop {
+            match self.try_fold(&mut tree, batch).await {
+                Ok(folded) if folded.more => {}
+                Err(TakeError::Fold(FoldError::Store(aims_store::Error::Raced)))
+                    if races < RACES_MAX =>
+                {
+                    races += 1;
                 }
                 done => return done,
             }
         }
-        Err(FoldError::Store(aims_store::Error::Raced))
     }
 
     async fn try_fold(
         &self,
         tree: &mut Tree,
-        materials: &[Material],
-        shipped: &[Pending],
+        batch: Option<&Batch>,
+    ) -> Result<Folded, TakeError> {
+        let mut txn = self.store.begin().await.map_err(FoldError::from)?;
+        let sources = txn.log_sources().await.map_err(FoldError::from)?;
+        let own = outbox(txn.as_mut(), &sources).await?;
+        let more = own.len() >= FOLD_LEN_MAX as usize;
+        // Ours come first, so that what an action rests on is in the log before the action.
+        let batch = batch.filter(|_| !more);
+        let shipped = match batch {
+            Some(batch) => batch.after(&source_head(&sources, batch.source()))?,
+            None => &[],
+        };
+        let mut taken = batch.map_or(0, |batch| source_head(&sources, batch.source()).seq);
+        taken = shipped.last().map_or(taken, |last| last.entry.seq);
+        let head = self.publish(txn, tree, own, shipped).await?;
+        Ok(Folded { head, taken, more })
+    }
+
+    async fn publish(
+        &self,
+        mut txn: Box<dyn Txn>,
+        tree: &mut Tree,
+        own: Vec<LogEntry>,
+        shipped: &[Taken],
     ) -> Result<Option<LogHead>, FoldError> {
-        let mut txn = self.store.begin().await?;
         let expected = txn.log_head().await?;
-        if expected.as_ref().map_or(0, |head| head.size) != tree.size() {
-            return Err(FoldError::Store(aims_store::Error::Raced));
-        }
-        let own = outbox(txn.as_mut()).await?;
         if own.is_empty() && shipped.is_empty() {
             return Ok(expected);
         }
-        let all: Vec<&Pending> = own.iter().chain(shipped).collect();
-        let growth = grow(tree, &all)?;
-        self.tiles.write_all(&growth.files)?;
+        let is_current = match &expected {
+            Some(head) => (head.size, head.root) == (tree.size(), tree.root()),
+            None => tree.size() == 0,
+        };
+        if !is_current {
+            *tree = load(&self.tiles, expected.as_ref())?;
+        }
+        let shipped_entries = shipped.iter().map(|one| one.entry.clone());
+        let mut entries: Vec<LogEntry> = own.into_iter().chain(shipped_entries).collect();
+        for (index, entry) in (tree.size()..).zip(&mut entries) {
+            entry.index = index;
+        }
+        let growth = grow(tree, &entries)?;
+        blocking(|| self.tiles.write_all(&growth.files))?;
         let head = self.sign(&growth)?;
-        let entries: Vec<LogEntry> = (tree.size()..)
-            .zip(&all)
-            .map(|(index, one)| LogEntry {
-                index,
-                source: one.source,
-                seq: one.seq,
-                task: one.record.event.task,
-                record: one.bytes.clone(),
-            })
-            .collect();
-        for one in materials {
-            txn.material_insert(one).await?;
+        for material in shipped.iter().filter_map(|one| one.material.as_ref()) {
+            txn.material_insert(material).await?;
         }
         txn.log_append(expected.as_ref(), &entries, &head).await?;
         txn.commit(Vec::new()).await?;
@@ -259,33 +233,44 @@ impl Sequencer {
     }
 }
 
-fn load(tiles: &TileDir, head: Option<&LogHead>) -> Result<Tree, OpenError> {
-    let Some(head) = head else {
-        return Ok(Tree::empty());
-    };
-    Tree::load(tiles, head.size, &head.root).map_err(|error| OpenError::Tiles(error.to_string()))
+/// Lets other tasks run elsewhere while this thread waits for the disk. The write is never left
+/// behind half done by a dropped future: nothing in it can be awaited.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
-/// Records of the server's own outbox that are not in the tree yet.
-async fn outbox(txn: &mut dyn Txn) -> Result<Vec<Pending>, FoldError> {
-    let after = source_head(&txn.log_sources().await?, Source::Server).seq;
+fn load(tiles: &TileDir, head: Option<&LogHead>) -> Result<Tree, LoadError<TileDirError>> {
+    match head {
+        Some(head) => Tree::load(tiles, head.size, &head.root),
+        None => Ok(Tree::empty()),
+    }
+}
+
+/// Records of the server's own outbox that are not in the tree yet, without their places in it.
+async fn outbox(txn: &mut dyn Txn, sources: &[SourceHead]) -> Result<Vec<LogEntry>, FoldError> {
+    let after = source_head(sources, Source::Server).seq;
     let rows = txn.outbox_after(after, FOLD_LEN_MAX).await?;
     let read = |(seq, bytes): (u64, Vec<u8>)| {
-        let record = Record::decode(&bytes).map_err(|e| FoldError::Record(e.to_string()))?;
-        Ok(Pending {
+        let record = Record::decode(&bytes);
+        let record = record.map_err(|e| FoldError::Record(format!("record {seq}: {e}")))?;
+        Ok(LogEntry {
+            index: 0,
             source: Source::Server,
             seq,
-            record,
-            bytes,
+            task: record.event.task,
+            record: bytes,
         })
     };
     rows.into_iter().map(read).collect()
 }
 
-fn grow(tree: &Tree, pending: &[&Pending]) -> Result<Growth, FoldError> {
-    let entries: Result<Vec<Entry>, _> = pending
+fn grow(tree: &Tree, entries: &[LogEntry]) -> Result<Growth, FoldError> {
+    let entries: Result<Vec<Entry>, _> = entries
         .iter()
-        .map(|one| Entry::new(one.bytes.clone()))
+        .map(|one| Entry::new(one.record.clone()))
         .collect();
     let entries = entries.map_err(|error| FoldError::Record(error.to_string()))?;
     tree.append(entries)
@@ -297,27 +282,11 @@ fn source_head(sources: &[SourceHead], source: Source) -> SourceHead {
     found.copied().unwrap_or(SourceHead {
         source,
         seq: 0,
-        digest: aims_model::record::FIRST_PREV,
-    })
-}
-
-/// The material of a record, if it is what the record's body commits to as `materials`.
-fn material(record: &Record, salt: [u8; 16], bytes: Vec<u8>) -> Option<Material> {
-    let commitment = commit(&salt, &bytes);
-    let said: Digest = record.event.body.get("materials")?.as_str()?.parse().ok()?;
-    let task = record.event.task?;
-    (said == commitment).then_some(Material {
-        task,
-        commitment,
-        salt,
-        bytes,
+        digest: FIRST_PREV,
     })
 }
 
 /// The salted commitment to what a decision used: SHA-256 of the salt and the bytes.
 fn commit(salt: &[u8; 16], bytes: &[u8]) -> Digest {
-    let mut hasher = aims_crypto::Hasher::new();
-    hasher.update(salt);
-    hasher.update(bytes);
-    hasher.finish()
+    sha256(&[salt, bytes].concat())
 }

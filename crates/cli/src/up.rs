@@ -20,6 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
+/// How long what is under way may take to end.
+const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The file that remembers which gateway this data directory belongs to.
 const GATEWAY_ID_FILE: &str = "gateway.id";
 
@@ -41,11 +43,17 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
         trust_domain = %config.trust_domain, api = %config.api.listen,
         socket = %config.api_socket().display(), "AIMS is up"
     );
-    stop_signal().await?;
+    tokio::select! {
+        stopped = stop_signal() => stopped?,
+        // Stopping beats going on without a record: nothing would be allowed any more.
+        why = gateway.failure() => anyhow::bail!("the gateway's log failed: {why}"),
+    }
     tracing::info!("stopping: no new work is taken");
     health.set_ready(false);
     node.drain().await;
-    gateway.drain().await;
+    if !gateway.drain(DRAIN_TIMEOUT).await {
+        tracing::warn!("records are left on disk; they are handed over at the next start");
+    }
     tasks.close();
     tasks.wait().await;
     server.drain().await;

@@ -20,7 +20,7 @@ use aims_types::{Cx, Revision};
 use crate::recording::{event, shown};
 
 /// Ends a live instance and cuts off everything of it; gives the record.
-async fn ended(
+pub(crate) async fn ended(
     txn: &mut dyn Txn,
     cx: &Cx,
     instance: &mut Instance,

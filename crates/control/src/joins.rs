@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aims_json::Object;
 use aims_links::{Enforce, EnforceError};
 use aims_model::{EnrolledKey, EventKind, KeyOwner, KeyPurpose};
-use aims_store::Reader;
+use aims_store::{Reader, Txn};
 use aims_types::{Cx, Gateway, Id, Node, Revision};
 
 use crate::access::{AccessError, Itself};
@@ -14,7 +14,7 @@ use crate::init::key_body;
 use crate::keyring::{BadKey, enrolled, parse_jwk};
 use crate::publish::AttachError;
 use crate::recording::{Attempt, event, shown};
-use crate::{ControlPlane, Fault};
+use crate::{ControlPlane, Fault, instances};
 
 /// Why a node did not join.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,8 @@ impl From<AttachError> for JoinGatewayError {
 }
 
 impl ControlPlane {
-    /// Lets the node of this process join: enrols its key. A key that joined before keeps its node.
+    /// Lets the node of this process join: enrols its key. A key that joined before keeps its
+    /// node, whose earlier instances end: it lost their keys.
     pub async fn node_join(
         &self,
         cx: &Cx,
@@ -142,13 +143,39 @@ async fn node_join(
         cx.now,
     );
     if let Some(known) = txn.key(&key.kid).await? {
-        return node_of(&known).ok_or(JoinNodeError::KeyTaken);
+        let node = node_of(&known).ok_or(JoinNodeError::KeyTaken)?;
+        return rejoined(plane, cx, txn, (node, revision)).await;
     }
     txn.key_insert(&key).await?;
     let body = key_body(&key).with("host", host);
     txn.commit(vec![event(cx, EventKind::KeyEnrolled, body)])
         .await?;
     plane.publish(revision).await;
+    Ok(node)
+}
+
+/// A node that joins again has lost the keys of its instances: they end.
+async fn rejoined(
+    plane: &ControlPlane,
+    cx: &Cx,
+    mut txn: Box<dyn Txn>,
+    (node, revision): (Id<Node>, Revision),
+) -> Result<Id<Node>, JoinNodeError> {
+    let mut events = Vec::new();
+    for mut instance in txn.instances_live().await? {
+        if instance.node == node {
+            let how = (revision, "the node started again");
+            events.extend(
+                instances::ended(txn.as_mut(), cx, &mut instance, how)
+                    .await?
+                    .ok(),
+            );
+        }
+    }
+    if !events.is_empty() {
+        txn.commit(events).await?;
+        plane.publish(revision).await;
+    }
     Ok(node)
 }
 

@@ -67,7 +67,9 @@ pub use plane::{ControlPlane, OpenError};
 pub use policies::{ActivatePolicyError, PolicyError};
 pub use publish::{Committed, Lapse};
 pub use rules::RulesError;
-pub use runs::{LAUNCH_SECS_MAX, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS};
+pub use runs::{
+    LAUNCH_SECS_MAX, RequestRun, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS,
+};
 pub use servers::{ListServersError, RegisterServer, RegisterServerError};
 pub use tasks::{
     CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError, EndTaskError, ExpireError, ListTasksError,

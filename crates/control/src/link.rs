@@ -19,7 +19,7 @@ use crate::{ControlPlane, Fault, tokens};
 /// How often gateways are asked to acknowledge the end of an instance.
 const ACKNOWLEDGEMENT_TRIES_MAX: u32 = 6;
 /// Pause after the first try; it doubles with each.
-const ACKNOWLEDGEMENT_PAUSE: Duration = Duration::from_millis(50);
+const ACKNOWLEDGEMENT_PAUSE: Duration = Duration::from_millis(20);
 
 impl From<Fault> for LinkError {
     fn from(fault: Fault) -> Self {
@@ -180,20 +180,23 @@ impl ControlPlane {
     /// can't use the state. Tries again for a moment; a gateway that stays silent is an error.
     async fn acknowledged(&self, revision: Revision) -> Result<(), LinkError> {
         let mut pause = ACKNOWLEDGEMENT_PAUSE;
-        let mut why = String::new();
-        for _ in 0..ACKNOWLEDGEMENT_TRIES_MAX {
+        let mut tries = 1;
+        loop {
             let lapsed = self.publish(revision).await;
             let Some(open) = lapsed.into_iter().find(|lapse| !lapse.denies_everything) else {
                 return Ok(());
             };
-            why = format!("`{}`: {}", open.gateway, open.why);
+            if tries == ACKNOWLEDGEMENT_TRIES_MAX {
+                let reason = format!("`{}`: {}", open.gateway, open.why);
+                return Err(LinkError {
+                    peer: "gateway",
+                    reason,
+                });
+            }
+            tries += 1;
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2);
         }
-        Err(LinkError {
-            peer: "gateway",
-            reason: why,
-        })
     }
 
     fn check_joined(&self, gateway: Id<Gateway>) -> Result<(), LinkError> {

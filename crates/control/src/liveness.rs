@@ -89,7 +89,9 @@ impl LiveTask {
         now: Timestamp,
     ) -> Result<Self, NotLive> {
         let task = reader.task(id).await?.ok_or(NotLive::UnknownTask)?;
-        if !task.is_open(now) {
+        // Credentials count whole seconds: in the last part of one nothing can be issued.
+        let last = Timestamp::from_unix_secs(task.deadline.unix_secs());
+        if !task.is_open(now) || last <= now {
             return Err(NotLive::TaskEnded);
         }
         let agent = reader

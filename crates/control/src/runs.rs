@@ -6,7 +6,7 @@ mod request;
 
 pub(crate) use redeem::redeem;
 pub(crate) use refused::{RefusedLaunch, bounded_gaps, refused};
-pub use request::{RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS};
+pub use request::{RequestRun, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS};
 
 /// Longest time from taking up a launch to its attestation, in seconds: measuring large trees takes
 /// a while.

@@ -1,1 +1,16 @@
-//! Tests of the use cases over the real embedded store.
+//! Tests of the use cases over the real embedded store. The gateway is a small peer of its own.
+
+mod access;
+mod agents;
+mod authn;
+mod events;
+mod init;
+mod instances;
+mod joins;
+mod people;
+mod publish;
+mod runs;
+mod servers;
+mod tasks;
+mod tokens;
+mod world;

@@ -1,5 +1,7 @@
 //! What an operator sets, and every bound that has a number.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,9 +37,9 @@ pub struct GatewayConfig {
 /// What connections out may reach besides public addresses.
 #[derive(Debug, Clone, Default)]
 pub struct EgressConfig {
-    /// Hosts, as authority names them, that may resolve to loopback, link-local or private
-    /// addresses.
-    pub allow_private: Vec<String>,
+    /// Names that an operator resolves, instead of DNS; their addresses may be loopback,
+    /// link-local or private ones, which no other name may lead to.
+    pub hosts: BTreeMap<String, IpAddr>,
 }
 
 /// Bounds on time, space and number.

@@ -6,6 +6,7 @@ pub(crate) mod relay;
 pub(crate) mod resolve;
 pub(crate) mod tunnel;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aims_authority::Call;
@@ -201,9 +202,11 @@ async fn run(
 
 async fn reach(core: &Core, caller: &Caller, target: &Target) -> Result<TcpStream, ConnectFault> {
     let config = &core.config;
-    let private = config.egress.allow_private.contains(&target.host);
     let within = config.limits.connect;
-    let addresses = resolve::resolve(&target.host, target.port, private, within).await?;
+    let addresses = match config.egress.hosts.get(&target.host) {
+        Some(named) => vec![SocketAddr::new(*named, target.port)],
+        None => resolve::resolve(&target.host, target.port, within).await?,
+    };
     core.look_again(caller).map_err(|_| ConnectFault::CutOff)?;
     resolve::dial(&addresses, within).await
 }

@@ -286,3 +286,20 @@ async fn alarm(core: Arc<Core>) {
         }
     }
 }
+
+#[cfg(test)]
+impl Gateway {
+    /// Every record that is durable.
+    pub(crate) fn durable(&self) -> Vec<aims_links::ShippedRecord> {
+        let wal = self.core.journal.wal();
+        if wal.head().seq == 0 {
+            return Vec::new();
+        }
+        Journal::read(&wal, 1, usize::MAX >> 1).unwrap()
+    }
+
+    /// The log can't be written any more.
+    pub(crate) fn crash_log(&self) {
+        self.core.journal.wal().close().unwrap();
+    }
+}

@@ -43,3 +43,8 @@ mod tool;
 
 pub use config::{EgressConfig, GatewayConfig, GatewayLimits};
 pub use gateway::Gateway;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The node's life: taking up launches, watching instances, ending what they had.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,6 @@ use aims_types::{Clock, Entropy, Id, Instance, Node as NodeKind, SpiffeId};
 use aims_walls::stage::Stage;
 use aims_walls::{Exit, Launcher, Running, Stdio3};
 use anyhow::Context;
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +82,7 @@ enum LaunchError {
 /// An instance that runs.
 struct Live {
     instance: Id<Instance>,
-    running: Running,
+    running: Arc<Running>,
     door: CancellationToken,
 }
 
@@ -279,7 +277,7 @@ impl Node {
         })?;
         Ok(Live {
             instance,
-            running,
+            running: Arc::new(running),
             door: ended,
         })
     }
@@ -288,7 +286,7 @@ impl Node {
     /// everything that the instance had before anybody hears of its end.
     async fn watch(&self, live: Live, stream: &mut tokio::net::UnixStream) -> RunEvent {
         let mut rest = [0_u8; 1];
-        let exited = exited(&live.running);
+        let exited = exited(Arc::clone(&live.running));
         tokio::select! {
             () = exited => {}
             _ = stream.read(&mut rest) => {}
@@ -346,15 +344,13 @@ fn read_request(stream: UnixStream) -> anyhow::Result<(UnixStream, RunRequest, S
     Ok((stream, request, stdio))
 }
 
-/// Completes when the first process of the walls has ended.
-async fn exited(running: &Running) {
-    let waited = async {
-        let pidfd: OwnedFd = running.init_pidfd().try_clone_to_owned()?;
-        let pidfd = AsyncFd::register(pidfd)?;
-        pidfd.readable().await.map(drop)
-    };
-    if let Err(error) = waited.await {
-        tracing::error!(%error, "an instance can't be watched and is ended");
+/// Completes when the first process of the walls has ended. Waits on a thread of its own: there is
+/// no safe way to wait for a process descriptor in the runtime.
+async fn exited(running: Arc<Running>) {
+    match tokio::task::spawn_blocking(move || running.wait()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "an instance can't be watched and is ended"),
+        Err(error) => tracing::error!(%error, "an instance can't be watched and is ended"),
     }
 }
 

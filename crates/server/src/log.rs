@@ -3,11 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_audit::{FoldError, Sequencer, Shipped, TakeError};
-use aims_control::{RecordSink, RecordSinkError};
-use aims_links::ShippedRecord;
-use aims_types::{Gateway, Id};
-use async_trait::async_trait;
+use aims_audit::Sequencer;
 use tokio_util::sync::CancellationToken;
 
 /// Pause between folds: how long a record of the server may wait for its checkpoint.
@@ -27,34 +23,4 @@ async fn fold(sequencer: &Sequencer) {
         // Nothing is lost: the records stay in the outbox until they can be folded.
         tracing::error!(%error, "the log can't take records now");
     }
-}
-
-/// The log as the control plane sees it.
-pub(crate) struct Log(pub(crate) Arc<Sequencer>);
-
-#[async_trait]
-impl RecordSink for Log {
-    async fn take(
-        &self,
-        gateway: Id<Gateway>,
-        records: Vec<ShippedRecord>,
-    ) -> Result<u64, RecordSinkError> {
-        let shipped = records.into_iter().map(|one| Shipped {
-            seq: one.seq,
-            record: one.record,
-            material: one.material,
-        });
-        self.0.take(gateway, shipped.collect()).await.map_err(|error| match error {
-            TakeError::Fold(error) => unavailable(&error),
-            refused => RecordSinkError::Refused(refused.to_string()),
-        })
-    }
-
-    async fn head(&self, gateway: Id<Gateway>) -> Result<u64, RecordSinkError> {
-        self.0.head_of(gateway).await.map_err(|error| unavailable(&error))
-    }
-}
-
-fn unavailable(error: &FoldError) -> RecordSinkError {
-    RecordSinkError::Unavailable(error.to_string())
 }

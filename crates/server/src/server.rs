@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aims_audit::{Sequencer, TileDir};
-use aims_control::ControlPlane;
+use aims_control::{ControlPlane, RecordSink};
 use aims_http_api::{Admin, Health, Public};
 use aims_store::Store;
 use aims_store_sqlite::SqliteStore;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::init::{log_name, open_store, parts};
-use crate::log::{Log, keep_folding};
+use crate::log::keep_folding;
 use crate::Config;
 
 /// Store, keys, log and control plane, with their listeners.
@@ -43,7 +43,7 @@ impl Server {
         let signer = NoteSigner::new(log_name(config)?, Arc::new(key))?;
         let tiles = TileDir::new(config.tile_dir());
         let sequencer = Arc::new(Sequencer::open(shared, signer, tiles.clone()).await?);
-        parts.records = Arc::new(Log(Arc::clone(&sequencer)));
+        parts.records = Arc::clone(&sequencer) as Arc<dyn RecordSink>;
         let plane = ControlPlane::open(parts).await?;
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(keep_folding(sequencer, closing.clone()));

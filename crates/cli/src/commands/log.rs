@@ -32,7 +32,15 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
     let note: SignedNote = note.parse()?;
     let checked = tokio::task::spawn_blocking(move || check(dir, &remote, &note, &key)).await?;
     let report = checked.map_err(|reason| DoesNotHold(format!("the log does not hold: {reason}")))?;
-    output.show(&report, show)
+    let value = serde_json::json!({
+        "origin": report.origin,
+        "size": report.size,
+        "root": report.root,
+        "kinds": report.kinds,
+        "keys": report.keys,
+        "open_intents": report.open_intents,
+    });
+    output.show(&value, |_| show(&report))
 }
 
 fn check(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aims_crypto::{base64url, sha256};
 use aims_json::Object;
 use aims_model::{EventKind, Run};
-use aims_types::{self as types, Cx, Entropy, EntropyError, Id, Secret, Timestamp};
+use aims_types::{self as types, Cx, Entropy, EntropyError, Id, Name, Secret, Timestamp};
 
 use crate::access::{AccessError, Principal};
 use crate::fault::{INTERNAL, Refused, internal_arm};
@@ -17,8 +17,19 @@ use crate::{ControlPlane, Fault};
 pub const TICKET_PREFIX: &str = "aims_rt_";
 /// How long a ticket works, in seconds.
 pub const TICKET_TTL_SECS: u64 = 60;
+/// Longest part of a wrong name that is shown.
+const SHOWN_LEN_MAX: usize = 64;
 /// Random bytes in a ticket.
 const TICKET_LEN: usize = 32;
+
+/// A launch that a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRun {
+    /// The task that it serves.
+    pub task: Id<types::Task>,
+    /// The name of the agent that is meant; it must be the task's.
+    pub agent: String,
+}
 
 /// A launch that was asked for. The ticket is shown once and kept nowhere.
 #[derive(Debug)]
@@ -40,6 +51,14 @@ pub enum RequestRunError {
     /// Nothing may be started for the task.
     #[error(transparent)]
     NotLive(#[from] NotLive),
+    /// Another agent was named than the task's: expected and seen.
+    #[error("the task is for the agent `{expected}`, not for `{seen}`; name the agent of the task")]
+    OtherAgent {
+        /// The task's agent.
+        expected: Name,
+        /// Who was named.
+        seen: String,
+    },
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -52,6 +71,7 @@ impl Refused for RequestRunError {
         match self {
             Self::Access(error) => error.code(),
             Self::NotLive(error) => error.code(),
+            Self::OtherAgent { .. } => "other_agent",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -62,9 +82,9 @@ impl ControlPlane {
     pub async fn run_request(
         &self,
         cx: &Cx,
-        task: Id<types::Task>,
+        asked: RequestRun,
     ) -> Result<RunTicket, RequestRunError> {
-        let cx = cx.clone();
+        let (cx, task) = (cx.clone(), asked.task);
         self.to_the_end(move |plane| async move {
             let attempt = Attempt::new("run_request", &task.to_string());
             let known = plane.store().read().await?.task(task).await?.is_some();
@@ -73,7 +93,7 @@ impl ControlPlane {
             } else {
                 attempt
             };
-            let done = request(&plane, &cx, task).await;
+            let done = request(&plane, &cx, asked).await;
             plane.recorded(&cx, attempt, done).await
         })
         .await
@@ -83,7 +103,7 @@ impl ControlPlane {
 async fn request(
     plane: &ControlPlane,
     cx: &Cx,
-    task: Id<types::Task>,
+    RequestRun { task, agent: named }: RequestRun,
 ) -> Result<RunTicket, RequestRunError> {
     let mut txn = plane.store().begin().await?;
     let principal = Principal::admit(cx, txn.as_mut()).await?;
@@ -92,6 +112,13 @@ async fn request(
     let agent = txn.agent(of.agent).await?.ok_or_else(unknown)?;
     // Whose agent it is is asked first: others learn nothing of the task's state.
     let principal = principal.owning(&agent)?;
+    if agent.name.as_str() != named {
+        let seen = named.chars().take(SHOWN_LEN_MAX).collect();
+        return Err(RequestRunError::OtherAgent {
+            expected: agent.name,
+            seen,
+        });
+    }
     let live = LiveTask::find(txn.as_mut(), task, cx.now).await?;
     let ticket = new_ticket(cx.entropy.as_ref())?;
     let run = Run {

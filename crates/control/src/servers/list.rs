@@ -38,9 +38,9 @@ impl ControlPlane {
         let person = Enrolled::admit(cx, reader.as_mut()).await?;
         let mut servers = reader.servers().await?;
         if !person.administers() {
-            servers
-                .iter_mut()
-                .for_each(|server| server.spec.env.clear());
+            for server in &mut servers {
+                server.spec.env.clear();
+            }
         }
         Ok(servers)
     }

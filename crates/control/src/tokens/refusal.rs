@@ -84,9 +84,6 @@ pub(crate) enum TokenError {
     /// Another authority than the grant's was asked for.
     #[error("`authorization_details` differ from the grant's")]
     Details,
-    /// The token would not be valid for a second.
-    #[error("the task ends too soon for a token")]
-    TooShort,
     /// The token can't have the form it needs.
     #[error(transparent)]
     NotIssuable(CreateAccessTokenError),
@@ -150,7 +147,6 @@ impl Refused for TokenError {
             Self::Target(_) => "wrong_target",
             Self::Scope => "wrong_scope",
             Self::Details => "wrong_details",
-            Self::TooShort => "too_short",
             Self::NotIssuable(_) => "not_issuable",
             Self::Internal(_) => INTERNAL,
         }
@@ -186,7 +182,6 @@ impl TokenError {
             | Self::UnknownGrant
             | Self::ForeignGrant
             | Self::NotLive(_)
-            | Self::TooShort
             | Self::NotIssuable(_)
             | Self::Internal(_) => (
                 Code::InvalidRequest,

@@ -76,7 +76,7 @@ fn feed(acceptor: &mut Acceptor, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const WITHIN: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ mod tests {
         record
     }
 
-    fn hello_for(host: &str) -> Vec<u8> {
+    pub(crate) fn hello_for(host: &str) -> Vec<u8> {
         let len = u16::try_from(host.len()).unwrap();
         let mut sni = Vec::new();
         sni.extend((len + 3).to_be_bytes());

@@ -18,7 +18,7 @@ pub(crate) enum ConnectFault {
     /// All its addresses are this machine's or a private network's.
     #[error(
         "the host's name leads to an address that is not public; an operator can allow it by name \
-         (`egress.allow_private`)"
+         (`egress.hosts`)"
     )]
     NotPublic,
     /// Nobody answers there.
@@ -29,11 +29,10 @@ pub(crate) enum ConnectFault {
     CutOff,
 }
 
-/// The addresses of a host that may be reached. `private` allows those that are not public.
+/// The public addresses of a host.
 pub(crate) async fn resolve(
     host: &str,
     port: u16,
-    private: bool,
     within: Duration,
 ) -> Result<Vec<SocketAddr>, ConnectFault> {
     let found = timeout(within, lookup_host((host, port))).await;
@@ -46,7 +45,7 @@ pub(crate) async fn resolve(
     }
     let good: Vec<_> = found
         .into_iter()
-        .filter(|address| private || is_public(address.ip()))
+        .filter(|address| is_public(address.ip()))
         .collect();
     if good.is_empty() {
         Err(ConnectFault::NotPublic)
@@ -165,8 +164,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_to_this_machine_is_refused_unless_named() {
         let within = Duration::from_secs(5);
-        let refused = resolve("127.0.0.1", 443, false, within).await;
+        let refused = resolve("127.0.0.1", 443, within).await;
         assert_eq!(refused, Err(ConnectFault::NotPublic));
-        assert!(resolve("127.0.0.1", 443, true, within).await.is_ok());
     }
 }

@@ -1,14 +1,16 @@
 //! Tool servers inside walls of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aims_model::ServerSpec;
-use aims_types::Name;
-use aims_walls::runtime::{Declared, DeclaredPath, closure, declare_staged};
+use aims_types::{Digest, Name};
+use aims_walls::plan::HOST_UID_MIN;
+use aims_walls::runtime::{DeclaredPath, closure, declare_staged};
 use aims_walls::stage::{Stage, StageError};
 use aims_walls::{Bind, Exit, Launcher, Network, Plan, Running, Stdio3, measure};
 use async_trait::async_trait;
@@ -30,7 +32,24 @@ pub(crate) struct WalledHost {
 struct WalledProcess {
     running: Arc<Running>,
     /// Given back only when everything inside has ended.
-    uid: Option<TakenUid>,
+    uid: Option<ChildUid>,
+}
+
+/// The host uid that a tool server runs under.
+enum ChildUid {
+    /// One that nobody else has meanwhile.
+    Taken(TakenUid),
+    /// The owner of the data that it writes.
+    Owner(u32),
+}
+
+impl ChildUid {
+    const fn uid(&self) -> u32 {
+        match self {
+            Self::Taken(taken) => taken.uid(),
+            Self::Owner(uid) => *uid,
+        }
+    }
 }
 
 /// Our ends of a child's standard streams.
@@ -52,11 +71,12 @@ impl WalledHost {
 
     /// Measures, stages, builds and starts; blocks.
     fn start_blocking(&self, spec: &ServerSpec) -> Result<(WalledProcess, Ends), StartFault> {
-        let uid = match &self.uids {
-            Some(uids) => Some(uids.take().ok_or(StartFault::Busy)?),
-            None => None,
-        };
-        let plan = self.plan(spec, uid.as_ref().map(TakenUid::uid))?;
+        let uid = self
+            .uids
+            .as_ref()
+            .map(|uids| uid_of(spec, uids))
+            .transpose()?;
+        let plan = self.plan(spec, uid.as_ref().map(ChildUid::uid))?;
         let (theirs, ours) = pipes().map_err(walls)?;
         let walled = self
             .launcher
@@ -121,58 +141,49 @@ impl ToolProcess for WalledProcess {
     }
 }
 
-/// Everything registered is there with its digest, and everything that will be bound is
-/// registered: what a program loads is part of what it is.
+/// What lies on disk is exactly what was registered: nothing else, nothing less. What a program
+/// loads is part of what it is.
 fn check_measured(spec: &ServerSpec, declared: &[DeclaredPath]) -> Result<(), StartFault> {
-    let mut seen: BTreeMap<&Path, String> = BTreeMap::new();
-    for entry in declared {
-        let digest = match &entry.what {
-            Declared::File { digest, .. } => digest,
-            Declared::Tree(tree) => &tree.digest,
-            Declared::Link { .. } => continue,
-        };
-        seen.insert(&entry.path, digest.to_string());
-    }
-    for registered in &spec.trees {
-        let real = measure::resolve(Path::new(&registered.path))
-            .map_err(walls)?
-            .real;
-        let expected = registered.digest.to_string();
-        // A path within another registered tree is part of that tree's digest.
-        let within = |path: &&Path| *real.as_path() != **path && real.starts_with(path);
-        if seen.keys().any(within) {
-            continue;
-        }
-        let found = seen.get(real.as_path());
-        if found != Some(&expected) {
-            let seen = found.map_or_else(|| "nothing".to_owned(), Clone::clone);
+    let seen: BTreeMap<String, Digest> = declared
+        .iter()
+        .map(|one| (one.path.display().to_string(), one.digest()))
+        .collect();
+    let registered: BTreeMap<String, Digest> = spec
+        .trees
+        .iter()
+        .map(|one| (one.path.clone(), one.digest))
+        .collect();
+    let said =
+        |digest: Option<&Digest>| digest.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let paths: BTreeSet<&String> = seen.keys().chain(registered.keys()).collect();
+    for path in paths {
+        let (expected, found) = (registered.get(path), seen.get(path));
+        if expected != found {
             return Err(StartFault::Changed {
-                path: registered.path.clone(),
-                expected,
-                seen,
+                path: path.clone(),
+                expected: said(expected),
+                seen: said(found),
             });
         }
     }
-    let registered: Vec<PathBuf> = spec
-        .trees
-        .iter()
-        .filter_map(|m| {
-            measure::resolve(Path::new(&m.path))
-                .ok()
-                .map(|resolved| resolved.real)
-        })
-        .collect();
-    match seen
-        .iter()
-        .find(|(path, _)| !registered.iter().any(|r| r == *path))
-    {
-        None => Ok(()),
-        Some((path, digest)) => Err(StartFault::Changed {
-            path: path.display().to_string(),
-            expected: "nothing: it is needed and not registered; register it too".to_owned(),
-            seen: digest.clone(),
-        }),
+    Ok(())
+}
+
+/// The host uid of a tool server, as root: the owner of the data that it may write, so that what
+/// it writes is its own; otherwise one that nobody else has.
+fn uid_of(spec: &ServerSpec, uids: &Uids) -> Result<ChildUid, StartFault> {
+    let Some(data) = spec.paths.iter().find(|data| data.writable) else {
+        return uids.take().map(ChildUid::Taken).ok_or(StartFault::Busy);
+    };
+    let owner = std::fs::metadata(&data.path).map_err(walls)?.uid();
+    if owner < HOST_UID_MIN {
+        return Err(StartFault::Walls(format!(
+            "`{}` is written by the tool, so it must belong to a uid from {HOST_UID_MIN} on that \
+             no account has; run `chown`",
+            data.path
+        )));
     }
+    Ok(ChildUid::Owner(owner))
 }
 
 fn staging(error: StageError) -> StartFault {

@@ -73,9 +73,9 @@ pub(super) async fn run(
     let RawRun { task, agent } = raw;
     let ticket = plane.run_request(&cx, RequestRun { task, agent }).await?;
     Ok(json(&serde_json::json!({
-        "run": ticket.run.id,
+        "run": ticket.run,
         "ticket": ticket.ticket.expose(),
-        "expires_at": ticket.run.expires_at,
+        "expires_at": ticket.expires_at,
     })))
 }
 

@@ -1,0 +1,515 @@
+//! From records to the tree.
+
+use std::collections::HashMap;
+
+use aims_json::{Limits, Object, Value};
+use aims_model::record::RECORD_VERSION;
+use aims_model::{EventKind, Record, RecordError, Source};
+use aims_types::{Id, Task, Timestamp};
+
+use super::body::{Body, brief, shown};
+use super::{
+    Call, End, Ended, Flood, Gap, Hop, Instance, Launch, LaunchRefusal, Measured, Other, Outcome,
+    Place, Principal, RequestRefusal, Requirement, STORY_RECORDS_MAX, Session, Start, Story,
+    StoryError, Token, Verdict, WouldAllow, words,
+};
+
+/// A record as it is told: known kinds, and kinds of a later release.
+struct Told {
+    source: Source,
+    seq: u64,
+    at: Timestamp,
+    task: Option<Id<Task>>,
+    kind: Result<EventKind, String>,
+    body: Object,
+}
+
+pub(super) fn read<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Result<Story, StoryError> {
+    let mut told = Vec::new();
+    for (place, bytes) in records.into_iter().enumerate() {
+        if place >= STORY_RECORDS_MAX {
+            return Err(StoryError::TooMany);
+        }
+        told.push(Told::read(bytes).map_err(|reason| StoryError::Record { place, reason })?);
+    }
+    let first = told.first().ok_or(StoryError::Empty)?;
+    let task = first.task.ok_or(StoryError::OtherTask { place: 0 })?;
+    if let Some(place) = told.iter().position(|one| one.task != Some(task)) {
+        return Err(StoryError::OtherTask { place });
+    }
+    // Each source is in its own order already; a stable sort keeps that where instants are equal.
+    told.sort_by_key(|one| one.at);
+    let mut telling = Telling::new(task, told.len());
+    for one in &told {
+        telling.tell(one);
+    }
+    // Clocks differ between sources: an outcome may seem to come before its intent.
+    telling.late_outcomes();
+    Ok(telling.story)
+}
+
+impl Told {
+    fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        match Record::decode(bytes) {
+            Ok(Record {
+                source, seq, event, ..
+            }) => Ok(Self {
+                source,
+                seq,
+                at: event.at,
+                task: event.task,
+                kind: Ok(event.kind),
+                body: event.body,
+            }),
+            Err(reason @ RecordError::Member("kind")) => Self::unknown(bytes).ok_or(reason),
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// A canonical record of this version whose kind is of a later release.
+    fn unknown(bytes: &[u8]) -> Option<Self> {
+        let value = aims_json::parse_canonical(bytes, &Limits::MESSAGE).ok()?;
+        if value.get("v")?.as_u64()? != RECORD_VERSION {
+            return None;
+        }
+        let task = value.get("task").and_then(Value::as_str);
+        Some(Self {
+            source: value.get("source")?.as_str()?.parse().ok()?,
+            seq: value.get("seq")?.as_u64()?,
+            at: Timestamp::from_unix_millis(value.get("at")?.as_u64()?),
+            task: task.and_then(|text| text.parse().ok()),
+            kind: Err(shown(value.get("kind")?.as_str()?)),
+            body: value.get("body")?.as_object()?.clone(),
+        })
+    }
+
+    const fn body(&self) -> Body<'_> {
+        Body(Some(&self.body))
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            source: self.source.to_string(),
+            seq: self.seq,
+            at: self.at,
+        }
+    }
+}
+
+/// The story so far, with where things are in it.
+struct Telling {
+    story: Story,
+    launches: HashMap<String, usize>,
+    instances: HashMap<String, usize>,
+    calls: HashMap<String, usize>,
+    outcomes: Vec<(String, Outcome, Other)>,
+}
+
+impl Telling {
+    fn new(task: Id<Task>, records: usize) -> Self {
+        let story = Story {
+            task,
+            start: None,
+            launches: Vec::new(),
+            instances: Vec::new(),
+            sessions: Vec::new(),
+            calls: Vec::new(),
+            floods: Vec::new(),
+            refusals: Vec::new(),
+            end: None,
+            other: Vec::new(),
+            records: u64::try_from(records).unwrap_or(u64::MAX),
+        };
+        Self {
+            story,
+            launches: HashMap::new(),
+            instances: HashMap::new(),
+            calls: HashMap::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, one: &Told) {
+        let Ok(kind) = one.kind else {
+            self.story.other.push(other(one));
+            return;
+        };
+        let body = one.body();
+        match kind {
+            EventKind::TaskStarted if self.story.start.is_none() => {
+                self.story.start = Some(start(one));
+            }
+            EventKind::TaskEnded if self.story.end.is_none() => {
+                self.story.end = Some(End {
+                    place: one.place(),
+                    by: body.text("by"),
+                    why: body.text("why"),
+                });
+            }
+            EventKind::RunRequested => {
+                self.launch(one, |launch| launch.requested_by = body.text("by"));
+            }
+            EventKind::RunRedeemed => self.launch(one, |launch| {
+                launch.redeemed_at = Some(one.at);
+                launch.node = body.text("node");
+                let asked = launch.requested_by.take();
+                launch.requested_by = asked.or_else(|| body.text("requested_by"));
+            }),
+            EventKind::InstanceAttested => self.attested(one),
+            EventKind::InstanceRefused => self.instance_refused(one),
+            EventKind::InstanceEnded => self.instance_ended(one),
+            EventKind::TokenIssued => self.token(one),
+            EventKind::RequestRefused => self.story.refusals.push(request_refused(one)),
+            EventKind::CallIntent => {
+                self.call(call(one.place(), body, Some(Verdict::Permit)), body)
+            }
+            EventKind::CallDenied => self.call(call(one.place(), body, None), body),
+            EventKind::CallOutcome => self.outcome(one),
+            EventKind::CallDeniedMany => self.story.floods.push(flood(one)),
+            EventKind::ServerSession => self.story.sessions.push(session(one)),
+            _ => self.story.other.push(other(one)),
+        }
+    }
+
+    /// Changes the launch that a record is about, known or new.
+    fn launch(&mut self, one: &Told, change: impl FnOnce(&mut Launch)) {
+        let run = one.body().raw("run");
+        let known = run.and_then(|run| self.launches.get(run)).copied();
+        if let Some(launch) = known.and_then(|at| self.story.launches.get_mut(at)) {
+            change(launch);
+            return;
+        }
+        let at = self.story.launches.len();
+        self.launches.extend(run.map(|run| (run.to_owned(), at)));
+        let mut launch = Launch {
+            place: one.place(),
+            run: run.map(shown),
+            requested_by: None,
+            redeemed_at: None,
+            node: None,
+            refusals: Vec::new(),
+        };
+        change(&mut launch);
+        self.story.launches.push(launch);
+    }
+
+    fn instance(&mut self, one: &Told) -> Option<&mut Instance> {
+        let at = *self.instances.get(one.body().raw("instance")?)?;
+        self.story.instances.get_mut(at)
+    }
+
+    fn attested(&mut self, one: &Told) {
+        if let Some(instance) = self.instance(one) {
+            instance.renewed_at.push(one.at);
+            return;
+        }
+        if let Some(id) = one.body().raw("instance") {
+            let at = self.story.instances.len();
+            self.instances.insert(id.to_owned(), at);
+        }
+        self.story.instances.push(instance(one));
+    }
+
+    fn instance_refused(&mut self, one: &Told) {
+        let refusal = launch_refusal(one);
+        match self.instance(one) {
+            Some(instance) => instance.refusals.push(refusal),
+            None => self.launch(one, |launch| launch.refusals.push(refusal)),
+        }
+    }
+
+    fn instance_ended(&mut self, one: &Told) {
+        let ended = Ended {
+            place: one.place(),
+            how: one.body().text("how"),
+        };
+        match self.instance(one) {
+            Some(instance) if instance.ended.is_none() => instance.ended = Some(ended),
+            _ => self.story.other.push(other(one)),
+        }
+    }
+
+    fn token(&mut self, one: &Told) {
+        let body = one.body();
+        let token = Token {
+            place: one.place(),
+            jti: body.text("jti"),
+            audience: body.text("audience"),
+            expires_at: body.time("expires_at"),
+            sha256: body.digest("sha256"),
+        };
+        match self.instance(one) {
+            Some(instance) => instance.tokens.push(token),
+            None => self.story.other.push(other(one)),
+        }
+    }
+
+    fn call(&mut self, call: Call, body: Body<'_>) {
+        if let Some(decision) = body.raw("decision_id") {
+            let at = self.story.calls.len();
+            self.calls.entry(decision.to_owned()).or_insert(at);
+        }
+        self.story.calls.push(call);
+    }
+
+    fn outcome(&mut self, one: &Told) {
+        let body = one.body();
+        let outcome = Outcome {
+            place: one.place(),
+            outcome: body.text("outcome").unwrap_or_else(|| "unknown".to_owned()),
+            result: body.digest("result"),
+            bytes: body.number("bytes"),
+            millis: body.number("millis"),
+            fault: body.text("fault"),
+        };
+        let decision = body.raw("decision_id").unwrap_or_default();
+        self.outcomes
+            .push((decision.to_owned(), outcome, other(one)));
+    }
+
+    fn late_outcomes(&mut self) {
+        for (decision, outcome, other) in std::mem::take(&mut self.outcomes) {
+            let at = self.calls.get(&decision).copied();
+            let call = at.and_then(|at| self.story.calls.get_mut(at));
+            match call.filter(|call| call.outcome.is_none()) {
+                Some(call) => call.outcome = Some(outcome),
+                None => self.story.other.push(other),
+            }
+        }
+    }
+}
+
+fn start(one: &Told) -> Start {
+    let body = one.body();
+    let initiator = body.part("initiator");
+    let agent = body.raw("agent").unwrap_or_default();
+    let name = agent.rsplit_once("/agent/").map(|(_, name)| shown(name));
+    Start {
+        place: one.place(),
+        person: initiator.text("name"),
+        person_id: initiator.text("id"),
+        agent: name.or_else(|| body.text("agent")),
+        agent_id: body.text("agent"),
+        purpose: body.text("purpose"),
+        deadline: body.time("deadline"),
+        delegation: body.text("delegation"),
+        grant: body.digest("grant_digest"),
+        authority: body.raw("grant").and_then(words::of_grant),
+    }
+}
+
+fn instance(one: &Told) -> Instance {
+    let body = one.body();
+    let posture = body.part("posture");
+    let evidence = posture.part("evidence");
+    Instance {
+        place: one.place(),
+        instance: body.text("instance"),
+        run: body.text("run"),
+        node: body.text("node"),
+        host: posture.text("host"),
+        host_uid: posture.number("host_uid"),
+        assurance: posture.text("assurance"),
+        program: measured(evidence.part("program")),
+        interpreter: measured(evidence.part("interpreter")),
+        files: evidence.count("files"),
+        trees: evidence.count("trees"),
+        arguments: evidence.texts("arguments"),
+        renewed_at: Vec::new(),
+        tokens: Vec::new(),
+        refusals: Vec::new(),
+        ended: None,
+    }
+}
+
+fn measured(body: Body<'_>) -> Option<Measured> {
+    Some(Measured {
+        path: body.text("path")?,
+        digest: body.digest("digest"),
+    })
+}
+
+fn launch_refusal(one: &Told) -> LaunchRefusal {
+    let body = one.body();
+    let attestation = body.part("attestation");
+    let gaps = if body.has("gaps") { body } else { attestation };
+    let count = gaps.count("gaps");
+    let mut reasons = body.part("environment").texts("reasons");
+    reasons.extend(body.part("policy").text("reason"));
+    let derived = match (reasons.is_empty(), count) {
+        (false, _) => Some(reasons.join("; ")),
+        (true, 0) => None,
+        (true, _) => Some("what was seen is not as registered".to_owned()),
+    };
+    LaunchRefusal {
+        place: one.place(),
+        code: body.text("code"),
+        reason: body.text("reason").or(derived),
+        gaps: gaps.items("gaps").iter().map(gap).collect(),
+        gap_count: body.number("gap_count").unwrap_or(count),
+    }
+}
+
+fn gap(value: &Value) -> Gap {
+    let body = Body::of(value);
+    let text = |name| body.text(name).unwrap_or_else(|| "unknown".to_owned());
+    Gap {
+        part: text("part"),
+        expected: text("expected"),
+        seen: text("seen"),
+    }
+}
+
+fn request_refused(one: &Told) -> RequestRefusal {
+    let body = one.body();
+    let mut reasons: Vec<String> = body.text("reason").into_iter().collect();
+    reasons.extend(body.texts("reasons"));
+    RequestRefusal {
+        place: one.place(),
+        by: body.text("by"),
+        operation: body.text("operation"),
+        subject: body.text("subject").or_else(|| body.text("resource")),
+        code: body.text("code"),
+        reasons,
+    }
+}
+
+fn session(one: &Told) -> Session {
+    let body = one.body();
+    let mut details = Vec::new();
+    for name in ["why", "fault", "how"] {
+        details.extend(body.text(name).map(|text| format!("{name}: {text}")));
+    }
+    let tool = |value: &Value| {
+        let body = Body::of(value);
+        let (tool, how) = (body.text("tool")?, body.text("how")?);
+        Some(format!("tool `{tool}`: {how}"))
+    };
+    details.extend(body.items("tools").iter().filter_map(tool));
+    Session {
+        place: one.place(),
+        session: body.text("session"),
+        server: body.text("server"),
+        what: body.text("what"),
+        details,
+    }
+}
+
+/// A decision; a denial says itself whether something else would help.
+fn call(place: Place, body: Body<'_>, verdict: Option<Verdict>) -> Call {
+    let stepped = body.raw("decision") == Some("step_up");
+    let denied = if stepped {
+        Verdict::StepUp
+    } else {
+        Verdict::Denied
+    };
+    let authority = body.items("authority");
+    Call {
+        place,
+        verdict: verdict.unwrap_or(denied),
+        decision: body.text("decision_id"),
+        person: body.part("subject").text("name"),
+        agent: body.text("agent"),
+        instance: body.text("instance"),
+        resource: resource(body),
+        action: body.text("action"),
+        arguments: body.digest("arguments"),
+        reasons: body.texts("reasons"),
+        would_allow: authority.iter().filter_map(would_allow).collect(),
+        principals: body
+            .items("principals")
+            .iter()
+            .filter_map(principal)
+            .collect(),
+        hops: authority.iter().filter_map(hop).collect(),
+        requirements: body
+            .items("requirements")
+            .iter()
+            .filter_map(requirement)
+            .collect(),
+        policy: body.part("policy").text("id"),
+        revision: body.number("revision"),
+        outcome: None,
+    }
+}
+
+fn resource(body: Body<'_>) -> String {
+    let named = body.part("resource");
+    let text = |name| named.text(name);
+    match (
+        text("server"),
+        text("tool"),
+        text("host"),
+        named.number("port"),
+    ) {
+        (Some(server), Some(tool), _, _) => format!("{server}/{tool}"),
+        (_, _, Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(one), ..) | (_, Some(one), ..) | (_, _, Some(one), _) => one,
+        _ => body
+            .get("resource")
+            .map_or_else(|| "something".to_owned(), brief),
+    }
+}
+
+fn would_allow(value: &Value) -> Option<WouldAllow> {
+    let body = Body::of(value);
+    Some(WouldAllow {
+        argument: body.text("argument"),
+        allowed: body.text("would_allow")?,
+    })
+}
+
+fn principal(value: &Value) -> Option<Principal> {
+    let body = Body::of(value);
+    Some(Principal {
+        principal: body.text("principal")?,
+        decision: body.text("decision")?,
+        policies: body.texts("policies"),
+    })
+}
+
+fn hop(value: &Value) -> Option<Hop> {
+    let body = Body::of(value);
+    Some(Hop {
+        delegation: body.text("delegation")?,
+        refused: body.text("refused"),
+    })
+}
+
+fn requirement(value: &Value) -> Option<Requirement> {
+    let body = Body::of(value);
+    Some(Requirement {
+        policy: body.text("policy")?,
+        kind: body.text("kind")?,
+        met: body.get("met").and_then(Value::as_bool).unwrap_or(false),
+    })
+}
+
+fn flood(one: &Told) -> Flood {
+    let body = one.body();
+    let example = |name| {
+        let example = body.part(name);
+        let at = example.time("at").unwrap_or(one.at);
+        let place = Place { at, ..one.place() };
+        example.0.map(|_| call(place, example, None))
+    };
+    Flood {
+        place: one.place(),
+        principal: body.text("principal"),
+        count: body.number("count").unwrap_or_default(),
+        first: example("first"),
+        last: example("last"),
+    }
+}
+
+fn other(one: &Told) -> Other {
+    let kind = match &one.kind {
+        Ok(kind) => kind.as_str().to_owned(),
+        Err(kind) => kind.clone(),
+    };
+    Other {
+        place: one.place(),
+        kind,
+        members: one.body().members(),
+    }
+}

@@ -1,0 +1,19 @@
+//! The gateway as a whole, attacked.
+
+mod attacks;
+mod calls;
+mod cutoffs;
+mod egress;
+mod recovery;
+mod tools;
+
+/// Authority over every tool but `secret`, with a constraint on one argument.
+fn wide(limits: &str) -> String {
+    format!(
+        r#"{{"authorization_details":[{{"type":"mcp_tool","server":"bench",
+        "actions":["asks","change","die","echo","error","flood","garbage","hang","long","mismatch",
+        "progress","twice"],
+        "arguments":{{"path":{{"path_prefix":"/srv","optional":true}},"n":"any"}}}}],
+        "limits":{limits}}}"#
+    )
+}
