@@ -412,7 +412,7 @@ def walls(world, task):
     targets = {
         "files": [str(world.dir / "home" / "master.key"), str(world.dir / "home" / "alice.pem"),
                   str(world.dir / "data" / "aims.db"), str(world.profile), "/etc/shadow",
-                  "/root/.bashrc", ""/proc/1/environ"],
+                  "/root/.bashrc", "/proc/1/environ"],
         "sockets": [str(world.dir / "run" / "api.sock"), str(world.dir / "run" / "node.sock"),
                     "/run/dbus/system_bus_socket", "/var/run/docker.sock"],
         "ports": [world.api_port, world.tls.port],

@@ -1,15 +1,30 @@
 //! Checking everything that was recorded, with nothing but the tiles, the checkpoint and the log's
 //! public key.
 
+mod calls;
+mod claims;
+mod extends;
+mod grants;
+mod keys;
+mod problem;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aims_crypto::sha256;
-use aims_model::{EventKind, Record, RecordError, Source};
+use aims_model::record::FIRST_PREV;
+use aims_model::{Record, Source};
 use aims_tlog::{
-    BundleError, Checkpoint, CheckpointError, Kind, SignedNote, TILE_WIDTH, TilePath, TileReader,
+    Checkpoint, CheckpointError, Entry, Kind, SignedNote, TILE_WIDTH, TilePath, TileReader, Tree,
     VerifierKey, VerifyTreeError, decode_bundle, verify_tree,
 };
 use aims_types::{Digest, Timestamp};
+
+pub use extends::{ExtendsError, check_extends};
+pub use problem::{GrantProblem, KeyProblem, PermitProblem, Problem};
+
+use claims::Claims;
 
 /// What a good log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +41,10 @@ pub struct LogReport {
     pub kinds: BTreeMap<&'static str, u64>,
     /// Keys enrolled and not retired: thumbprint and purpose.
     pub keys: BTreeMap<String, String>,
+    /// Grants whose signature by the server and consent by the person were verified.
+    pub grants_verified: u64,
+    /// Permitted actions that were traced to grant, person, instance and token.
+    pub permits_verified: u64,
     /// Permitted actions whose outcome is not recorded (yet): decision ids.
     pub open_intents: BTreeSet<String>,
 }
@@ -55,45 +74,33 @@ pub enum CheckError<E: std::error::Error + 'static> {
     /// An entry bundle is not there or malformed.
     #[error("an entry bundle can't be read: {0}")]
     Bundle(String),
-    /// An entry is not a record.
-    #[error("entry {index} is not a record: {source}")]
-    Record {
+    /// The entries changed while they were read.
+    #[error("the entries changed while they were read; copy the log and check the copy")]
+    Unstable,
+    /// Something is wrong with an entry.
+    #[error("entry {index}: {problem}")]
+    Entry {
         /// Its index in the tree.
         index: u64,
         /// What is wrong.
         #[source]
-        source: RecordError,
+        problem: Problem,
     },
-    /// A source's records have a gap, or do not chain.
-    #[error(
-        "entry {index}: record {seq} of {origin} does not follow its record {last}; a record was \
-         lost, reordered or rewritten"
-    )]
-    Chain {
-        /// Its index in the tree.
-        index: u64,
-        /// Whose chain.
-        origin: Source,
-        /// The record's number.
-        seq: u64,
-        /// The number before it in the tree.
-        last: u64,
-    },
-    /// The log's own key was not enrolled by the log's first records.
+    /// The log's own key was not enrolled by the log's records, or was retired.
     #[error("the log does not enrol the key that signs it; it is not the log of this key")]
     ForeignKey,
-    /// An outcome belongs to no permitted action.
-    #[error("entry {index}: an outcome of `{decision}`, which was never permitted")]
-    OutcomeWithoutIntent {
-        /// Its index in the tree.
-        index: u64,
-        /// The decision it names.
-        decision: String,
-    },
 }
 
-/// Checks the signature of `checkpoint` by `log`, every tile and entry under it, the gapless hash
-/// chain of each source, and that every outcome has its intent.
+/// Checks the signature of `checkpoint` by `log`, every tile and entry under it, and what the
+/// records claim, as far as the log alone can show it:
+///
+/// - each source's records are a gapless hash chain, and of kinds that the source may write;
+/// - each key is enrolled once, under its RFC 7638 thumbprint; `log` is among them;
+/// - each grant is signed by an enrolled grant key and rests on a consent that the person signed
+///   with an enrolled key, for the same authority, used once;
+/// - each permitted action names recorded grants of its task that name its tool or host, an
+///   attested instance of the task, and a token that was issued to it; it is permitted once, and
+///   each outcome has its permit.
 pub fn check_log<R: TileReader>(
     reader: &R,
     checkpoint: &SignedNote,
@@ -105,42 +112,52 @@ where
     let verified = Checkpoint::verify(checkpoint, log, &[])?;
     let head = verified.checkpoint();
     verify_tree(reader, head.size, &head.root)?;
-    let mut report = LogReport {
+    let mut claims = Claims::default();
+    let mut sources = Sources::default();
+    // The bundles are read a second time: what is read is bound to the root once more.
+    let mut tree = Tree::empty();
+    for bundle in 0..head.size.div_ceil(u64::from(TILE_WIDTH)) {
+        let entries = entries(reader, bundle, head.size)?;
+        for (index, entry) in (tree.size()..).zip(&entries) {
+            let wrong = |problem| CheckError::Entry { index, problem };
+            let bytes = entry.as_bytes();
+            let record = Record::decode(bytes).map_err(|error| wrong(Problem::Record(error)))?;
+            sources.follow(&record, sha256(bytes)).map_err(wrong)?;
+            claims.note(&record).map_err(wrong)?;
+        }
+        tree = tree.append(entries).map_err(|_| CheckError::Unstable)?.tree;
+    }
+    if (tree.size(), tree.root()) != (head.size, head.root) {
+        return Err(CheckError::Unstable);
+    }
+    if !claims.keys.is_log_key(log.public()) {
+        return Err(CheckError::ForeignKey);
+    }
+    Ok(LogReport {
         origin: head.origin.to_string(),
         size: head.size,
         root: head.root,
-        sources: BTreeMap::new(),
-        kinds: BTreeMap::new(),
-        keys: BTreeMap::new(),
-        open_intents: BTreeSet::new(),
-    };
-    let mut index = 0;
-    for bundle in 0..head.size.div_ceil(u64::from(TILE_WIDTH)) {
-        for bytes in entries(reader, bundle, head.size)? {
-            let record =
-                Record::decode(&bytes).map_err(|source| CheckError::Record { index, source })?;
-            report.chain(index, &record, sha256(&bytes))?;
-            report.count(index, &record)?;
-            index += 1;
-        }
-    }
-    Ok(report)
+        sources: sources.chains,
+        kinds: claims.kinds,
+        keys: claims.keys.in_force(),
+        grants_verified: claims.grants.verified(),
+        permits_verified: claims.calls.verified(),
+        open_intents: claims.calls.open(),
+    })
 }
 
-impl LogReport {
-    fn chain<E: std::error::Error>(
-        &mut self,
-        index: u64,
-        record: &Record,
-        digest: Digest,
-    ) -> Result<(), CheckError<E>> {
-        let before = self.sources.get(&record.source);
-        let (last, prev) = before.map_or((0, aims_model::record::FIRST_PREV), |source| {
-            (source.records, source.head)
-        });
-        if record.seq != last + 1 || record.prev != prev {
-            return Err(CheckError::Chain {
-                index,
+/// The chains of all sources so far.
+#[derive(Default)]
+struct Sources {
+    chains: BTreeMap<Source, SourceReport>,
+}
+
+impl Sources {
+    fn follow(&mut self, record: &Record, digest: Digest) -> Result<(), Problem> {
+        let before = self.chains.get(&record.source);
+        let (last, prev) = before.map_or((0, FIRST_PREV), |source| (source.records, source.head));
+        if last.checked_add(1) != Some(record.seq) || record.prev != prev {
+            return Err(Problem::Chain {
                 origin: record.source,
                 seq: record.seq,
                 last,
@@ -153,38 +170,7 @@ impl LogReport {
             first_at,
             last_at: record.event.at,
         };
-        self.sources.insert(record.source, after);
-        Ok(())
-    }
-
-    fn count<E: std::error::Error>(
-        &mut self,
-        index: u64,
-        record: &Record,
-    ) -> Result<(), CheckError<E>> {
-        *self.kinds.entry(record.event.kind.as_str()).or_default() += 1;
-        let text = |name: &str| {
-            let value = record.event.body.get(name).and_then(|value| value.as_str());
-            value.unwrap_or_default().to_owned()
-        };
-        match record.event.kind {
-            EventKind::KeyEnrolled => {
-                self.keys.insert(text("kid"), text("purpose"));
-            }
-            EventKind::KeyRetired => {
-                self.keys.remove(&text("kid"));
-            }
-            EventKind::CallIntent => {
-                self.open_intents.insert(text("decision_id"));
-            }
-            EventKind::CallOutcome => {
-                let decision = text("decision_id");
-                if !self.open_intents.remove(&decision) {
-                    return Err(CheckError::OutcomeWithoutIntent { index, decision });
-                }
-            }
-            _ => {}
-        }
+        self.chains.insert(record.source, after);
         Ok(())
     }
 }
@@ -193,7 +179,7 @@ fn entries<R: TileReader>(
     reader: &R,
     bundle: u64,
     size: u64,
-) -> Result<Vec<Vec<u8>>, CheckError<R::Error>>
+) -> Result<Vec<Entry>, CheckError<R::Error>>
 where
     R::Error: std::error::Error + 'static,
 {
@@ -202,12 +188,8 @@ where
     let bytes = reader
         .read(&path)
         .map_err(|error| CheckError::Bundle(error.to_string()))?;
-    let decoded: Result<_, BundleError> = decode_bundle(&bytes);
-    let entries = decoded.map_err(|error| CheckError::Bundle(error.to_string()))?;
-    let width = usize::from(path.width());
-    Ok(entries
-        .into_iter()
-        .take(width)
-        .map(aims_tlog::Entry::into_bytes)
-        .collect())
+    let mut entries =
+        decode_bundle(&bytes).map_err(|error| CheckError::Bundle(format!("`{path}`: {error}")))?;
+    entries.truncate(usize::from(path.width()));
+    Ok(entries)
 }

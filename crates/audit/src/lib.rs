@@ -3,21 +3,30 @@
 //!
 //! # In scope
 //! - [`Sequencer`]: outbox and shipped records → tree, tiles, signed checkpoint;
-//! - [`check`]: hash chains, tree, checkpoint and signing keys of everything recorded;
+//! - [`check`]: hash chains, tree, checkpoint, keys, grants and permits of everything recorded, and
+//!   whether a log extends an earlier checkpoint;
 //! - [`story`]: the records of a task as a tree that a person can read.
 //!
 //! # Out of scope
 //! - wire forms (`aims-tlog`), the durable file of an enforcement point (`aims-wal`), transports.
 //!
 //! # Specifications
-//! - C2SP tlog-tiles, tlog-checkpoint and signed-note, by `aims-tlog`.
+//! - C2SP tlog-tiles, tlog-checkpoint and signed-note, by `aims-tlog`;
+//! - RFC 7515 (signatures of grants and consents) and RFC 7638 (names of keys), by `aims-jose`.
+//!
+//! # Limits
+//! - [`FOLD_LEN_MAX`] records are folded at once; a story has at most
+//!   [`story::STORY_RECORDS_MAX`] records.
 
 pub mod check;
+mod kinds;
 mod sequencer;
 pub mod story;
+#[cfg(test)]
+mod testing;
 mod tiles;
 
-pub use check::{CheckError, LogReport, check_log};
-pub use sequencer::{FoldError, OpenError, Sequencer, Shipped, TakeError};
+pub use check::{CheckError, ExtendsError, LogReport, check_extends, check_log};
+pub use sequencer::{FOLD_LEN_MAX, FoldError, OpenError, Sequencer, Shipped, TakeError};
 pub use story::{Story, StoryError, Style, render};
 pub use tiles::{TileDir, TileDirError};

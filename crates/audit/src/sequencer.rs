@@ -161,11 +161,7 @@ impl Sequencer {
         }
     }
 
-    async fn try_fold(
-        &self,
-        tree: &mut Tree,
-        batch: Option<&Batch>,
-    ) -> Result<Folded, TakeError> {
+    async fn try_fold(&self, tree: &mut Tree, batch: Option<&Batch>) -> Result<Folded, TakeError> {
         let mut txn = self.store.begin().await.map_err(FoldError::from)?;
         let sources = txn.log_sources().await.map_err(FoldError::from)?;
         let own = outbox(txn.as_mut(), &sources).await?;
@@ -287,6 +283,6 @@ fn source_head(sources: &[SourceHead], source: Source) -> SourceHead {
 }
 
 /// The salted commitment to what a decision used: SHA-256 of the salt and the bytes.
-fn commit(salt: &[u8; 16], bytes: &[u8]) -> Digest {
+pub(crate) fn commit(salt: &[u8; 16], bytes: &[u8]) -> Digest {
     sha256(&[salt, bytes].concat())
 }

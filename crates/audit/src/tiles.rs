@@ -103,7 +103,11 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// The parent of a relative name is where we are.
 fn or_here(dir: &Path) -> &Path {
-    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
+    if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +146,11 @@ mod tests {
             fs::write(beside(&target), b"half").unwrap();
         }
         tiles.write_all(&files).unwrap();
-        assert!(files.iter().all(|(path, bytes)| tiles.read(path).unwrap() == *bytes));
+        assert!(
+            files
+                .iter()
+                .all(|(path, bytes)| tiles.read(path).unwrap() == *bytes)
+        );
         assert!(!unfinished(temp.path()));
     }
 
@@ -150,7 +158,9 @@ mod tests {
     fn a_directory_that_can_not_be_made_is_an_error_that_names_the_file() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("tile"), b"in the way").unwrap();
-        let error = TileDir::new(temp.path().to_owned()).write_all(&growth(1)).unwrap_err();
+        let error = TileDir::new(temp.path().to_owned())
+            .write_all(&growth(1))
+            .unwrap_err();
         assert!(error.to_string().contains("tile"), "{error}");
     }
 
@@ -160,11 +170,22 @@ mod tests {
         let root = temp.path().join("a/log");
         let tiles = TileDir::new(root.clone());
         let mut dirs = BTreeSet::new();
-        tiles.prepare(&root.join("tile/0/000.p/5"), &mut dirs).unwrap();
-        let expected = ["", "a", "a/log", "a/log/tile", "a/log/tile/0", "a/log/tile/0/000.p"];
+        tiles
+            .prepare(&root.join("tile/0/000.p/5"), &mut dirs)
+            .unwrap();
+        let expected = [
+            "",
+            "a",
+            "a/log",
+            "a/log/tile",
+            "a/log/tile/0",
+            "a/log/tile/0/000.p",
+        ];
         let expected: BTreeSet<_> = expected.iter().map(|dir| temp.path().join(dir)).collect();
-        assert_eq!(dirs.iter().map(|dir| dir.join("")).collect::<Vec<_>>(),
-            expected.iter().map(|dir| dir.join("")).collect::<Vec<_>>());
+        assert_eq!(
+            dirs.iter().map(|dir| dir.join("")).collect::<Vec<_>>(),
+            expected.iter().map(|dir| dir.join("")).collect::<Vec<_>>()
+        );
     }
 
     fn unfinished(dir: &Path) -> bool {

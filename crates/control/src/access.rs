@@ -20,7 +20,7 @@ pub enum AccessError {
     #[error("the person is not enrolled any more; ask an operator")]
     NotEnrolled,
     /// The person's role does not include this.
-    #[error("this needs the role {needed}, and `{name}` is {role}; ask an operator", role = .role.as_str())]
+    #[error("this needs the role {needed}, and `{name}` is {}; ask an operator", .role.as_str())]
     Role {
         /// Who asked.
         name: String,

@@ -7,6 +7,7 @@ mod events;
 mod init;
 mod instances;
 mod joins;
+mod peer;
 mod people;
 mod publish;
 mod runs;

@@ -17,7 +17,7 @@ use aims_oauth::{
     TokenResponse,
 };
 use aims_store::{Reader, ReplayKind, Txn};
-use aims_types::{Actor, Cx, Timestamp};
+use aims_types::{Actor, Cx, Id, Task, Timestamp};
 use bytes::Bytes;
 
 pub(crate) use self::refusal::TokenError;
@@ -60,6 +60,12 @@ impl KeySource for TrustedKeys {
     }
 }
 
+/// Who asks, as far as it is known, and for which task.
+struct Caller {
+    cx: Cx,
+    task: Option<Id<Task>>,
+}
+
 /// A token that is to be issued: what the answer and the record say of it.
 struct Issued {
     response: TokenResponse,
@@ -70,10 +76,12 @@ struct Issued {
 /// exactly is in the record of the refusal.
 pub(crate) async fn answer(plane: &ControlPlane, call: &TokenCall) -> Result<TokenReply, Fault> {
     // Until somebody has authenticated, the server speaks of its own refusal.
-    let mut cx = plane.cx(Actor::Server)?;
-    let done = issue(plane, &mut cx, call).await;
-    let attempt = Attempt::new("token", "token endpoint");
-    match plane.recorded(&cx, attempt, done).await {
+    let cx = plane.cx(Actor::Server)?;
+    let mut caller = Caller { cx, task: None };
+    let done = issue(plane, &mut caller, call).await;
+    let mut attempt = Attempt::new("token", "token endpoint");
+    attempt.task = caller.task;
+    match plane.recorded(&caller.cx, attempt, done).await {
         Ok(response) => Ok(TokenReply {
             status: 200,
             body: Bytes::from(response.to_body().expose().clone()),
@@ -92,14 +100,14 @@ pub(crate) async fn answer(plane: &ControlPlane, call: &TokenCall) -> Result<Tok
 
 async fn issue(
     plane: &ControlPlane,
-    cx: &mut Cx,
+    caller: &mut Caller,
     call: &TokenCall,
 ) -> Result<TokenResponse, TokenError> {
     let received = ReceivedTokenRequest::parse(&call.form)?;
     let expect = Expect {
         htm: "POST",
         htu: plane.token_endpoint(),
-        now: cx.now,
+        now: caller.cx.now,
         access_token: None,
         jkt: None,
         window: PROOF_WINDOW,
@@ -115,13 +123,19 @@ async fn issue(
                 exchange: *exchange,
                 client: received.client,
             };
-            exchange::exchange(plane, cx, txn.as_mut(), (asked, &proof, revision)).await?
+            exchange::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
         TokenRequest::JwtBearer { assertion, scope } => {
             if received.client.is_some() {
                 return Err(TokenError::UnexpectedClient);
             }
-            person::admin(plane, cx, txn.as_mut(), (&assertion, scope, &proof)).await?
+            person::admin(
+                plane,
+                &mut caller.cx,
+                txn.as_mut(),
+                (&assertion, scope, &proof),
+            )
+            .await?
         }
     };
     txn.commit(vec![event]).await?;

@@ -103,7 +103,11 @@ impl Core {
             cutoffs: &state.cutoffs,
             now,
         };
-        let permit = match decide(&case) {
+        let began = self.clock.boot();
+        let decision = decide(&case);
+        let took = self.clock.boot().since(began).as_secs_f64();
+        metrics::histogram!("aims_gateway_decision_seconds").record(took);
+        let permit = match decision {
             Decision::Permit(permit) => permit,
             Decision::Deny(denied) => return Err(Refusal::Denied(denied)),
             Decision::StepUp(needed) => return Err(Refusal::Needed(needed)),

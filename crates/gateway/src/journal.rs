@@ -52,6 +52,16 @@ pub(crate) enum JournalError {
     Entropy(#[from] EntropyError),
 }
 
+impl JournalError {
+    /// Whether only this one record can't be held, and others can.
+    pub(crate) const fn is_too_long(&self) -> bool {
+        matches!(
+            self,
+            Self::Append(AppendError::TooLong { .. }) | Self::Record(RecordError::TooLong(_))
+        )
+    }
+}
+
 /// What was written is not a payload.
 #[derive(Debug, thiserror::Error)]
 #[error("record {seq} of the log is malformed")]
@@ -109,7 +119,9 @@ impl Journal {
             })
         };
         let appended = self.wal.append(class, Box::new(write)).await;
-        if let Err(error) = &appended {
+        if let Err(error) = &appended
+            && !matches!(error, AppendError::TooLong { .. })
+        {
             metrics::counter!("aims_gateway_log_failures_total").increment(1);
             tracing::error!(%error, "the log can't be written: everything is denied");
         }

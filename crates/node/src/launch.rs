@@ -11,7 +11,7 @@ use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Measured};
 use aims_model::{Evidence, EvidenceGap, Expected};
 use aims_types::Digest;
 use aims_walls::measure::MeasureError;
-use aims_walls::runtime::{DeclaredPath, closure, declare_staged};
+use aims_walls::runtime::{DeclaredPath, closure, declare_staged, remeasure};
 use aims_walls::stage::Stage;
 use aims_walls::{Bind, BuildError, CopyIn, Door, Launcher, Plan, Stdio3, Walled};
 
@@ -57,13 +57,8 @@ impl Workshop {
     ) -> Result<Built, Refusal> {
         let expected = &order.agent.evidence;
         let command = Command::read(expected, argv, cwd)?;
-        let roots: Vec<PathBuf> = command
-            .interpreter
-            .iter()
-            .cloned()
-            .chain(expected.trees.iter().map(|tree| PathBuf::from(&tree.path)))
-            .collect();
-        let declared = closure(&roots).map_err(unmeasurable)?;
+        let trees: Vec<PathBuf> = expected.trees.iter().map(|tree| tree.path.clone().into()).collect();
+        let declared = remeasure(&trees).map_err(unmeasurable)?;
         let files = declared_files(expected, &command);
         let sources = open_all(&files)?;
         let plan = self.plan(&command, &declared, &files, host_uid)?;

@@ -64,20 +64,20 @@ impl DeclaredPath {
 /// order, and no entry inside a tree.
 pub fn closure(paths: &[PathBuf]) -> Result<Vec<DeclaredPath>, MeasureError> {
     let mut found = Found::default();
-    let mut waiting: Vec<PathBuf> = paths.to_vec();
-    while let Some(path) = waiting.pop() {
-        let Some(real) = found.resolve(&path)? else {
-            continue;
-        };
-        if real.is_dir() {
-            waiting.extend(measure::tree_libraries(&real)?);
-            found.trees.insert(real);
-        } else {
-            waiting.extend(measure::libraries(&real)?);
-            waiting.extend(interpreter(&real)?);
-            found.files.insert(real);
-        }
+    found.follow(paths.to_vec())?;
+    found.measured()
+}
+
+/// Measures again what [`closure`] found before: gives the same where nothing changed. A link
+/// stands for itself; what it leads to was declared beside it.
+pub fn remeasure(paths: &[PathBuf]) -> Result<Vec<DeclaredPath>, MeasureError> {
+    let is_link = |path: &&PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let (links, others): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(is_link);
+    let mut found = Found::default();
+    for link in links {
+        found.note(measure::resolve(link)?.links);
     }
+    found.follow(others.into_iter().cloned().collect())?;
     found.measured()
 }
 
@@ -146,15 +146,32 @@ struct Found {
 }
 
 impl Found {
+    /// Adds `waiting` and everything that they need.
+    fn follow(&mut self, mut waiting: Vec<PathBuf>) -> Result<(), MeasureError> {
+        while let Some(path) = waiting.pop() {
+            let Some(real) = self.resolve(&path)? else {
+                continue;
+            };
+            if real.is_dir() {
+                waiting.extend(measure::tree_libraries(&real)?);
+                self.trees.insert(real);
+            } else {
+                waiting.extend(measure::libraries(&real)?);
+                waiting.extend(interpreter(&real)?);
+                self.files.insert(real);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, links: Vec<measure::Link>) {
+        self.links.extend(links.into_iter().map(|link| (link.at, link.target)));
+    }
+
     /// The real path of `path`, with the links on the way noted; `None` if it was seen before.
     fn resolve(&mut self, path: &Path) -> Result<Option<PathBuf>, MeasureError> {
         let resolved = measure::resolve(path)?;
-        self.links.extend(
-            resolved
-                .links
-                .into_iter()
-                .map(|link| (link.at, link.target)),
-        );
+        self.note(resolved.links);
         Ok(self
             .seen
             .insert(resolved.real.clone())

@@ -109,7 +109,9 @@ impl Batch {
     /// Where the batch overlaps the log, the last record of the overlap must be the one that the
     /// log has; by the chain all before it are then the same, too.
     pub(super) fn after(&self, head: &SourceHead) -> Result<&[Taken], TakeError> {
-        let known = self.records.partition_point(|one| one.entry.seq <= head.seq);
+        let known = self
+            .records
+            .partition_point(|one| one.entry.seq <= head.seq);
         let (old, new) = self.records.split_at_checked(known).unwrap_or_default();
         if let Some(last) = old.last()
             && last.entry.seq == head.seq

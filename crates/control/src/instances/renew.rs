@@ -14,6 +14,7 @@ use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
 use crate::liveness::{LiveInstance, NotLive};
 use crate::recording::{event, value};
+use crate::runs::bounded;
 use crate::{ControlPlane, Fault};
 
 /// Why a credential was not renewed.
@@ -70,7 +71,7 @@ pub(crate) async fn renew(
         .extend(changed(&instance.posture.evidence, &posture.evidence)?);
     if let Some(refusal) = checks.refusal() {
         drop(txn);
-        let revision = end_changed(plane, cx, instance, &checks).await?;
+        let revision = end_changed(plane, cx, instance, (&checks, &refusal)).await?;
         return Err(RenewError::Ended(Box::new(refusal), revision));
     }
     let key = key_of(txn.as_mut(), &instance).await?;
@@ -112,7 +113,7 @@ async fn end_changed(
     plane: &ControlPlane,
     cx: &Cx,
     mut instance: Instance,
-    checks: &Checks,
+    (checks, refusal): (&Checks, &Refusal),
 ) -> Result<Revision, Fault> {
     let mut txn = plane.store().begin().await?;
     let now = txn.revision().await?;
@@ -126,6 +127,8 @@ async fn end_changed(
         .to_body(Object::new())?
         .with("instance", instance.id.to_string())
         .with("node", instance.node.to_string())
+        .with("code", refusal.code)
+        .with("reason", bounded(&refusal.reason))
         .with("renewed", false);
     let refused = event(cx, EventKind::InstanceRefused, body).of_task(instance.task);
     txn.commit(vec![refused, end]).await?;

@@ -61,6 +61,7 @@ pub(crate) fn bounded_gaps(gaps: &[EvidenceGap]) -> Vec<EvidenceGap> {
     gaps.iter().take(GAPS_MAX).map(bound).collect()
 }
 
-fn bounded(text: &str) -> String {
+/// What a record can hold of a text, whatever a node sends.
+pub(crate) fn bounded(text: &str) -> String {
     text.chars().take(GAP_LEN_MAX).collect()
 }

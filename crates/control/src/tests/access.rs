@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aims_model::{EventKind, Role};
 use aims_types::{self as types, Actor, Cx, Id};
 
-use super::world::{Peer, Somebody, World, agent, jwk, launch, new_key, server, signed, text};
+use super::peer::Peer;
+use super::world::{Somebody, World, agent, jwk, launch, new_key, server, signed, text};
 use crate::{EnrolPerson, Refused};
 
 /// Every operation there is.

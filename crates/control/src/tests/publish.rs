@@ -7,7 +7,8 @@ use aims_links::{Control, LinkError};
 use aims_model::{EventKind, Role};
 use aims_types::{Actor, Id};
 
-use super::world::{POLICY, Peer, World};
+use super::peer::Peer;
+use super::world::{POLICY, World};
 use crate::Refused;
 
 #[tokio::test]

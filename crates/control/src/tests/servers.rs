@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use aims_types::Actor;
-
 use super::world::{POLICY, World, server};
 use crate::{ActivatePolicyError, ControlPlane, Refused, RegisterServer, RulesError};
 

@@ -156,6 +156,16 @@ async fn refusal(world: &World, asking: Asking) -> (u16, String, String) {
     )
 }
 
+#[tokio::test]
+async fn a_refused_exchange_of_a_known_instance_is_in_the_trace_of_its_task() {
+    let (world, mia) = World::ready().await;
+    let running = world.running(&mia, "notes").await;
+    spoilt(&world, &running, |a| a.exchange.resource = None).await;
+    let records = world.records_of(EventKind::RequestRefused).await;
+    assert_eq!(records[0].event.task, Some(running.task));
+    assert_eq!(text(&records[0], "by"), world.node.id.to_string());
+}
+
 fn expected(status: u16, error: &str, code: &str) -> (u16, String, String) {
     (status, error.to_owned(), code.to_owned())
 }

@@ -1,33 +1,27 @@
 //! A control plane with people, an agent, a tool server, a node and a gateway.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aims_authority::Authority;
-use aims_crypto::{Alg, Signer, SigningKey, sha256};
+use aims_crypto::{Alg, Signer, SigningKey};
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_keys::{KeyStore, MasterKey};
-use aims_links::{
-    Attestation, Body, ConnectReply, Control, ControlState, Enforce, EnforceError, InspectError,
-    InstanceGrant, LinkError, RequestedRun,
-};
+use aims_links::{Attestation, Control, InstanceGrant, RequestedRun};
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::grant::{CONSENT_TYP, Consent};
-use aims_model::{
-    Assurance, EventKind, Evidence, Expected, Posture, Record, Role, ServerSpec, Subject, ToolPin,
-};
+use aims_model::{Assurance, EventKind, Evidence, Expected, Posture, Record, Role, ServerSpec};
 use aims_oauth::{AssertionClaims, ClientAssertion, HttpUri, dpop};
 use aims_store_sqlite::SqliteStore;
 use aims_types::ambient::SystemEntropy;
 use aims_types::{
-    self as types, Actor, BootTime, Clock, Cx, Digest, Gateway, Id, Name, Node, Revision, Secret,
+    self as types, Actor, BootTime, Clock, Cx, Digest, Gateway, Id, Node, Revision, Secret,
     Timestamp,
 };
-use async_trait::async_trait;
-use bytes::Bytes;
 
+use super::peer::Peer;
 use crate::{
     Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent, RegisterServer,
     RequestRun, StartedTask, initialise,
@@ -54,86 +48,6 @@ impl Clock for FakeClock {
     }
     fn boot(&self) -> BootTime {
         BootTime::from_nanos(self.0.load(Ordering::SeqCst) * 1_000_000)
-    }
-}
-
-/// A gateway that keeps every state that it was given.
-#[derive(Default)]
-pub(super) struct Peer {
-    states: Mutex<Vec<Arc<ControlState>>>,
-    pub(super) silent: AtomicBool,
-    /// How many more states it does not answer.
-    pub(super) misses: AtomicU64,
-    pub(super) unusable: AtomicBool,
-    pub(super) inspections: AtomicU64,
-    pub(super) no_server: AtomicBool,
-}
-
-impl Peer {
-    pub(super) fn states(&self) -> Vec<Arc<ControlState>> {
-        self.states.lock().unwrap().clone()
-    }
-
-    pub(super) fn newest(&self) -> Arc<ControlState> {
-        self.states().pop().unwrap()
-    }
-
-    /// Whether the newest state cuts off what was minted at `minted` under the subject.
-    pub(super) fn cuts(&self, subject: &Subject, minted: Revision) -> bool {
-        let newest = self.newest();
-        newest.cutoffs.iter().any(|cut| cut.covers(subject, minted))
-    }
-}
-
-fn no_answer() -> LinkError {
-    LinkError {
-        peer: "gateway",
-        reason: "silent".to_owned(),
-    }
-}
-
-#[async_trait]
-impl Enforce for Peer {
-    async fn http(&self, _: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
-        Err(no_answer())
-    }
-
-    async fn connect(&self, _: http::Request<()>) -> Result<ConnectReply, LinkError> {
-        Err(no_answer())
-    }
-
-    async fn inspect(&self, _: Name, _: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
-        self.inspections.fetch_add(1, Ordering::SeqCst);
-        if self.no_server.load(Ordering::SeqCst) {
-            return Err(InspectError::Start("no such file".to_owned()));
-        }
-        Ok(vec![pin("git_log"), pin("git_show")])
-    }
-
-    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
-        let misses = self.misses.load(Ordering::SeqCst);
-        if self.silent.load(Ordering::SeqCst) || misses > 0 {
-            self.misses
-                .store(misses.saturating_sub(1), Ordering::SeqCst);
-            return Err(no_answer().into());
-        }
-        let revision = state.revision;
-        if self.unusable.load(Ordering::SeqCst) {
-            let reason = "no".to_owned();
-            return Err(EnforceError::Unusable { revision, reason });
-        }
-        self.states.lock().unwrap().push(state);
-        Ok(revision)
-    }
-}
-
-pub(super) fn pin(name: &str) -> ToolPin {
-    ToolPin {
-        name: name.to_owned(),
-        digest: sha256(name.as_bytes()),
-        input_schema: r#"{"properties":{"repo_path":{"type":"string"}},"type":"object"}"#
-            .to_owned(),
-        description: format!("the tool {name}"),
     }
 }
 

@@ -16,7 +16,7 @@ use aims_oauth::{
 use aims_store::{Reader, Txn};
 use aims_types::{self as types, Cx, Id, Node, Revision, Secret, SpiffeId, Timestamp};
 
-use super::{ACCESS_TOKEN_TTL_SECS, Issued, TokenError, TrustedKeys, sign, use_once};
+use super::{ACCESS_TOKEN_TTL_SECS, Caller, Issued, TokenError, TrustedKeys, sign, use_once};
 use crate::ControlPlane;
 use crate::joins::node_of;
 use crate::keyring::parse_jwk;
@@ -33,14 +33,17 @@ pub(super) struct Asked {
 /// they rest on are checked anew.
 pub(super) async fn exchange(
     plane: &ControlPlane,
-    cx: &mut Cx,
+    caller: &mut Caller,
     txn: &mut dyn Txn,
     (asked, proof, revision): (Asked, &VerifiedProof, Revision),
 ) -> Result<Issued, TokenError> {
     let Asked { exchange, client } = asked;
-    let (client, node) = client_of(plane, cx, txn, client).await?;
-    cx.actor = types::Actor::Node(node);
+    let (client, node) = client_of(plane, &caller.cx, txn, client).await?;
+    caller.cx.actor = types::Actor::Node(node);
+    let cx = &caller.cx;
     let actor = actor_of(plane, cx, txn, &exchange).await?;
+    let instance = txn.instance(actor.instance).await?;
+    caller.task = instance.map(|instance| instance.task);
     if Thumbprint::of(&actor.key) != proof.jkt() {
         return Err(TokenError::ActorKey);
     }

@@ -21,6 +21,8 @@ use crate::stream::Gate;
 
 /// Bytes that wait in each direction.
 const BUFFER_LEN: usize = 64 << 10;
+/// How long what the agent had sent may take to go out after it went away.
+const LEFT_OVER: Duration = Duration::from_secs(5);
 /// How often a connection is asked whether it is idle.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,7 @@ pub(crate) async fn relay(
         () = tokio::time::sleep(limits.tunnel_life) => ("timeout", "its life is over".to_owned()),
         () = meter.idle(limits.tunnel_idle) => ("timeout", "it was idle".to_owned()),
         ended = carry(&mut ours, &mut upstream, host, limits.client_hello, &meter) => ended,
+        () = left(&gone) => ("ok", "the agent went away".to_owned()),
     };
     if outcome == "cut" {
         gate.close();
@@ -105,6 +108,12 @@ pub(crate) async fn relay(
         up,
         down,
     }
+}
+
+/// The agent went away, and what it had sent has had time to go out.
+async fn left(gone: &CancellationToken) {
+    gone.cancelled().await;
+    tokio::time::sleep(LEFT_OVER).await;
 }
 
 async fn carry(

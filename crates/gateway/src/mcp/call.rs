@@ -18,6 +18,7 @@ use super::open::note_strays;
 use super::session::{CallEntry, CallRefused, ListFault, Session};
 use crate::authn::Caller;
 use crate::core::{Admitted, Core, Refusal};
+use crate::journal::JournalError;
 use crate::live::Live;
 use crate::records::{self, Action, Resource};
 use crate::respond::{self, Lesson};
@@ -186,8 +187,9 @@ async fn run(
     let intended = core
         .intend(&caller, &state, &wanted.action, &admitted, Some(exact))
         .await;
-    if intended.is_err() {
-        let _ = reply.send(unrecorded(&wanted.id));
+    if let Err(error) = intended {
+        let (status, body) = not_intended(&core, &state, &caller, &wanted, &error).await;
+        let _ = reply.send(Reply::Message(status, body));
         return;
     }
     let live = core
@@ -314,7 +316,7 @@ async fn note(
     caller: &Caller,
     wanted: &Wanted,
     why: &'static str,
-) -> Result<(), crate::journal::JournalError> {
+) -> Result<(), JournalError> {
     let body = records::decision(caller, state, &wanted.action, "deny", &Findings::default());
     core.deny(caller, body.with("reasons", vec![Value::from(why)]))
         .await
@@ -362,31 +364,35 @@ impl Flight {
             .conclude(&self.caller, &self.admitted.reserved, body)
             .await;
         let gate = writer.gate();
-        match (end, recorded) {
-            (End::Cut, _) => {
-                gate.close();
-                self.session.peer.stop(PeerFault::CutOff);
-                // Only when nothing of the tool runs on may the cut-off be acknowledged.
-                self.session.reaped.cancelled().await;
-                return;
-            }
-            // MCP 2025-11-25, Cancellation: a request that was taken back is not answered.
-            (End::Cancelled, Ok(())) => {}
-            (_, Ok(())) => writer.send(sse::event(None, &answer)).await,
-            (_, Err(_)) => {
-                let (_, body) = unrecorded_bytes(&self.wanted.id);
-                writer.send(sse::event(None, &body)).await;
-            }
+        if matches!(end, End::Cut) {
+            gate.close();
+            self.session.peer.stop(PeerFault::CutOff);
+            // Only when nothing of the tool runs on may the cut-off be acknowledged.
+            self.session.reaped.cancelled().await;
+            return;
         }
-        drop(writer);
+        let last = match (end, recorded) {
+            (_, Err(_)) => Some(unrecorded_bytes(&self.wanted.id).1),
+            // MCP 2025-11-25, Cancellation: a request that was taken back is not answered.
+            (End::Cancelled, Ok(())) => None,
+            (_, Ok(())) => Some(answer),
+        };
         let Self {
             live, gone, entry, ..
         } = self;
         drop(entry);
+        let deliver = async move {
+            if let Some(last) = last {
+                writer.send(sse::event(None, &last)).await;
+            }
+            drop(writer);
+            gone.cancelled().await;
+        };
+        // Until the agent has read it all, a cut-off still ends it.
         tokio::select! {
             biased;
             () = live.cut().cancelled() => gate.close(),
-            () = gone.cancelled() => {}
+            () = deliver => {}
             () = tokio::time::sleep(DELIVERY_MAX) => gate.close(),
         }
     }
@@ -520,7 +526,26 @@ fn unrecorded_bytes(id: &RequestId) -> (StatusCode, Vec<u8>) {
     )
 }
 
-fn unrecorded(id: &RequestId) -> Reply {
-    let (status, body) = unrecorded_bytes(id);
-    Reply::Message(status, body)
+/// The answer when the intent is not durable: the log failed, or this one call is too long for it.
+async fn not_intended(
+    core: &Core,
+    state: &State,
+    caller: &Caller,
+    wanted: &Wanted,
+    error: &JournalError,
+) -> (StatusCode, Vec<u8>) {
+    if !error.is_too_long()
+        || note(core, state, caller, wanted, "too_long_to_record")
+            .await
+            .is_err()
+    {
+        return unrecorded_bytes(&wanted.id);
+    }
+    let error = build::ErrorAnswer {
+        code: code::DENIED,
+        message: "the call is too long to be recorded, so it is not made; send less at once"
+            .to_owned(),
+        data: None,
+    };
+    (StatusCode::OK, build::error(Some(&wanted.id), &error))
 }

@@ -385,6 +385,9 @@ impl Visit {
                 })
         };
         let result = list_result(table.tools().iter().filter(shown));
+        if let Err(error) = core.look_again(&self.caller) {
+            return respond::unauthenticated(&error, &core.config.resource);
+        }
         respond::message(StatusCode::OK, build::result(id, &result))
     }
 }

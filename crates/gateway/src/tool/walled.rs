@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aims_model::ServerSpec;
 use aims_types::{Digest, Name};
 use aims_walls::plan::HOST_UID_MIN;
-use aims_walls::runtime::{DeclaredPath, closure, declare_staged};
+use aims_walls::runtime::{DeclaredPath, declare_staged, remeasure};
 use aims_walls::stage::{Stage, StageError};
 use aims_walls::{Bind, Exit, Launcher, Network, Plan, Running, Stdio3, measure};
 use async_trait::async_trait;
@@ -96,7 +96,7 @@ impl WalledHost {
             Network::None
         };
         let paths: Vec<PathBuf> = spec.trees.iter().map(|m| PathBuf::from(&m.path)).collect();
-        let declared = closure(&paths).map_err(walls)?;
+        let declared = remeasure(&paths).map_err(walls)?;
         check_measured(spec, &declared)?;
         declare_staged(&mut plan, &declared, &self.stage).map_err(staging)?;
         for data in &spec.paths {
