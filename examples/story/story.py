@@ -88,11 +88,15 @@ class World:
             return done
         return json.loads(done.stdout)
 
-    def show(self, *args):
-        """Runs `aims …` and shows what a person sees."""
+    def show(self, *args, lines=80):
+        """Runs `aims …` and shows what a person sees; of a long text the beginning and the end."""
         command = [self.options.aims, "--profile", str(self.profile), *map(str, args)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        for line in done.stdout.splitlines():
+        said = done.stdout.splitlines()
+        if len(said) > lines:
+            left_out = len(said) - lines
+            said = said[:lines - 20] + [f"  … {left_out} more lines …"] + said[-20:]
+        for line in said:
             print(f"    {line}")
         if done.returncode != 0:
             raise Failed(f"`aims {' '.join(map(str, args))}`: {done.stderr}")
@@ -439,7 +443,8 @@ def calls(world, events):
         if "decision" in event:
             what = event.get("tool") or event.get("url") or f"{event.get('permitted')} more calls"
             why = "" if event["decision"] == "permitted" else event.get("message", "")
-            rows.append([event["step"], what, event["decision"], why[:150]])
+            why = why.replace(str(world.dir), "…")
+            rows.append([event["step"], what.replace("https://", ""), event["decision"], why[:120]])
     table(["step", "what", "decision", "why"], rows)
     by_step = {event["step"]: event for event in events if "decision" in event}
     for step in ("log", "show", "write", "host of the task"):
@@ -470,8 +475,10 @@ def deadline(world):
     by_step = {event["step"]: event for event in events if "decision" in event}
     check("before the deadline: permitted",
           by_step["before the deadline"]["decision"] == "permitted", events)
-    check("after the deadline: denied", by_step["after the deadline"]["decision"] == "denied",
-          events)
+    late = by_step["after the deadline"]
+    check(f"after the deadline: denied, {late.get('message')}",
+          late["decision"] == "denied" and "deadline" in late.get("message", "")
+          and late["data"].get("how_to_ask"), late)
 
 
 def tell(world, task):

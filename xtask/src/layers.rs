@@ -51,18 +51,30 @@ impl Workspace {
         let text = std::fs::read_to_string(&path).context("xtask/layers.toml")?;
         let table: Table = toml::from_str(&text).context("xtask/layers.toml")?;
         let ambient = table.ambient.clone();
-        Ok(Self { root, ambient, metadata, table })
+        Ok(Self {
+            root,
+            ambient,
+            metadata,
+            table,
+        })
     }
 
     /// The crates of the workspace without their `aims-` prefix, with their manifests.
     pub(crate) fn crates(&self) -> BTreeMap<String, &cargo_metadata::Package> {
         let packages = self.metadata.workspace_packages();
-        let ours = packages.into_iter().filter(|package| package.name.as_str() != "xtask");
-        ours.map(|package| (short(package.name.as_str()), package)).collect()
+        let ours = packages
+            .into_iter()
+            .filter(|package| package.name.as_str() != "xtask");
+        ours.map(|package| (short(package.name.as_str()), package))
+            .collect()
     }
 
     fn layer(&self, name: &str) -> Option<u32> {
-        let found = self.table.layers.iter().find(|(_, names)| names.iter().any(|n| n == name));
+        let found = self
+            .table
+            .layers
+            .iter()
+            .find(|(_, names)| names.iter().any(|n| n == name));
         found.and_then(|(layer, _)| layer.parse().ok())
     }
 
@@ -74,13 +86,19 @@ impl Workspace {
 
     /// Names of everything that a crate is built from, dev-dependencies apart.
     fn tree(&self, id: &PackageId) -> BTreeSet<String> {
-        let Some(resolve) = &self.metadata.resolve else { return BTreeSet::new() };
+        let Some(resolve) = &self.metadata.resolve else {
+            return BTreeSet::new();
+        };
         let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
         let (mut seen, mut open) = (BTreeSet::new(), vec![id]);
         while let Some(id) = open.pop() {
-            let Some(node) = nodes.get(id).filter(|_| seen.insert(id)) else { continue };
+            let Some(node) = nodes.get(id).filter(|_| seen.insert(id)) else {
+                continue;
+            };
             let normal = node.deps.iter().filter(|dep| {
-                dep.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
+                dep.dep_kinds
+                    .iter()
+                    .any(|kind| kind.kind == DependencyKind::Normal)
             });
             open.extend(normal.map(|dep| &dep.pkg));
         }
@@ -97,19 +115,35 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
             findings.push(format!("`{name}` has no layer in xtask/layers.toml"));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == DependencyKind::Normal)
+        {
             let to = short(&dependency.name);
             let Some(below) = workspace.layer(&to).filter(|_| dependency.path.is_some()) else {
                 continue;
             };
-            let named = workspace.table.sideways.get(&name).is_some_and(|to_| to_.contains(&to));
+            let named = workspace
+                .table
+                .sideways
+                .get(&name)
+                .is_some_and(|to_| to_.contains(&to));
             if below > layer || (below == layer && !named) {
-                findings.push(format!("`{name}` (layer {layer}) may not use `{to}` ({below})"));
+                findings.push(format!(
+                    "`{name}` (layer {layer}) may not use `{to}` ({below})"
+                ));
             }
         }
         if workspace.is_pure(&name) {
             let tree = workspace.tree(&package.id);
-            for banned in workspace.table.pure.banned.iter().filter(|b| tree.contains(*b)) {
+            for banned in workspace
+                .table
+                .pure
+                .banned
+                .iter()
+                .filter(|b| tree.contains(*b))
+            {
                 findings.push(format!("`{name}` is pure, but `{banned}` is in its tree"));
             }
         }

@@ -39,7 +39,8 @@ pub(crate) fn keys() -> &'static Keys {
 }
 
 pub(crate) fn signer() -> NoteSigner {
-    NoteSigner::new(ORIGIN.parse().unwrap(), Arc::clone(&keys().log)).unwrap()
+    let key: Arc<dyn Signer> = keys().log.clone();
+    NoteSigner::new(ORIGIN.parse().unwrap(), key).unwrap()
 }
 
 pub(crate) fn gateway() -> Id<Gateway> {
@@ -244,13 +245,13 @@ pub(crate) fn launches() -> Vec<Event> {
         .with("audience", "https://gateway.aims.test")
         .with("expires_at", at(320).unix_millis());
     let asked = |n| Object::new().with("run", run(n));
-    let taken = |n| asked(n).with("node", node.as_str());
+    let redeemed = |n| asked(n).with("node", node.as_str());
     let events = vec![
         event(EventKind::RunRequested, 11, asked(31)),
-        event(EventKind::RunRedeemed, 12, taken(31)),
+        event(EventKind::RunRedeemed, 12, redeemed(31)),
         event(EventKind::InstanceRefused, 13, refused),
         event(EventKind::RunRequested, 14, asked(32)),
-        event(EventKind::RunRedeemed, 15, taken(32)),
+        event(EventKind::RunRedeemed, 15, redeemed(32)),
         event(EventKind::InstanceAttested, 16, attested),
         event(EventKind::TokenIssued, 17, token),
     ];

@@ -39,7 +39,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Command::Tools(command) => tools::run(command, client()?, output).await?,
         Command::Policy(command) => policy::run(command, client()?, output).await?,
         Command::Task(command) => task::run(command, client()?, output).await?,
-        Command::Run { task, agent, command } => {
+        Command::Run {
+            task,
+            agent,
+            command,
+        } => {
             return run::run(client()?, &task, &agent, command).await;
         }
         Command::Trace { task } => trace::run(client()?, &task, output).await?,
@@ -52,7 +56,12 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 fn client(profile: Option<PathBuf>) -> Result<Client> {
     let profile = profile_of(profile)?;
     let key = PersonKey::load(&profile.key_file)?;
-    Ok(Client::new(profile, key, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+    Ok(Client::new(
+        profile,
+        key,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    ))
 }
 
 fn profile_of(profile: Option<PathBuf>) -> Result<Profile> {

@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     }
     let args = args::Args::parse();
     let json = args.json;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let done = match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(commands::run(args));

@@ -110,10 +110,12 @@ impl AgentManifest {
         let raw = &self.evidence;
         let program = measure_file(&raw.program)?;
         let roots: Vec<PathBuf> = match &raw.interpreter {
-            Some(interpreter) => {
-                std::iter::once(interpreter.clone()).chain(raw.trees.clone()).collect()
-            }
-            None => std::iter::once(raw.program.clone()).chain(raw.trees.clone()).collect(),
+            Some(interpreter) => std::iter::once(interpreter.clone())
+                .chain(raw.trees.clone())
+                .collect(),
+            None => std::iter::once(raw.program.clone())
+                .chain(raw.trees.clone())
+                .collect(),
         };
         let mut trees = measure_closure(&roots)?;
         // A native program is copied into the walls, not bound.
@@ -148,9 +150,13 @@ impl RawArguments {
 impl ToolsManifest {
     /// Measures what the manifest names.
     pub(crate) fn spec(&self) -> Result<ServerSpec> {
-        let program = self.argv.first().context("`argv` is empty; name the server's program")?;
-        let roots: Vec<PathBuf> =
-            std::iter::once(PathBuf::from(program)).chain(self.trees.clone()).collect();
+        let program = self
+            .argv
+            .first()
+            .context("`argv` is empty; name the server's program")?;
+        let roots: Vec<PathBuf> = std::iter::once(PathBuf::from(program))
+            .chain(self.trees.clone())
+            .collect();
         Ok(ServerSpec {
             argv: self.argv.clone(),
             env: self.env.clone(),
@@ -173,12 +179,18 @@ impl TaskManifest {
 
     /// The authority that the manifest names, until `deadline`.
     pub(crate) fn authority(&self, deadline: Timestamp) -> Result<Authority> {
-        let details = self.allow.iter().map(AllowManifest::detail).collect::<Result<Vec<_>>>()?;
+        let details = self
+            .allow
+            .iter()
+            .map(AllowManifest::detail)
+            .collect::<Result<Vec<_>>>()?;
         let mut limits = Object::new().with("not_after", deadline.to_string());
         if let Some(uses) = self.uses {
             limits = limits.with("uses", uses);
         }
-        let value = Object::new().with("authorization_details", details).with("limits", limits);
+        let value = Object::new()
+            .with("authorization_details", details)
+            .with("limits", limits);
         Ok(Authority::from_value(&value.into())?)
     }
 }
@@ -186,9 +198,15 @@ impl TaskManifest {
 impl AllowManifest {
     fn detail(&self) -> Result<Value> {
         Ok(match self {
-            Self::Tools { server, tools, arguments } => {
-                let actions: Vec<Value> =
-                    tools.iter().map(|tool| Value::from(tool.as_str())).collect();
+            Self::Tools {
+                server,
+                tools,
+                arguments,
+            } => {
+                let actions: Vec<Value> = tools
+                    .iter()
+                    .map(|tool| Value::from(tool.as_str()))
+                    .collect();
                 Object::new()
                     .with("type", "mcp_tool")
                     .with("server", server.as_str())

@@ -29,7 +29,9 @@ const GATEWAY_ID_FILE: &str = "gateway.id";
 pub(crate) async fn up(config: &Path) -> Result<()> {
     let config = Config::load(config, std::env::vars())?;
     log_to_stderr();
-    let metrics = PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("metrics")?;
     let health = Health::new(metrics);
     let self_exe = std::env::current_exe()?;
     let server = Server::open(&config).await?;
@@ -79,15 +81,24 @@ async fn start_gateway(config: &Config, server: &Server, self_exe: &Path) -> Res
         self_exe: self_exe.to_owned(),
         // The first half of the reserved uids is for tools, the second for agents.
         uid_base: is_root.then_some(config.gateway.uid_base),
-        egress: EgressConfig { hosts: config.egress.hosts.clone() },
+        egress: EgressConfig {
+            hosts: config.egress.hosts.clone(),
+        },
         limits,
         wal: aims_wal::Limits::default(),
     };
     let control: Arc<dyn Control> = Arc::new(plane.clone());
-    let gateway =
-        Gateway::start(settings, control, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+    let gateway = Gateway::start(
+        settings,
+        control,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    )
+    .await?;
     let link: Arc<dyn Enforce> = gateway.clone();
-    plane.gateway_join(&plane.cx(Actor::Server)?, id, link).await?;
+    plane
+        .gateway_join(&plane.cx(Actor::Server)?, id, link)
+        .await?;
     Ok(gateway)
 }
 
@@ -101,8 +112,13 @@ async fn start_node(
     // A node's key lives as long as its process: a new process proves itself anew.
     let key = Arc::new(SigningKey::generate(Alg::Es256)?);
     let jwk = Jwk::new(*key.public()).to_value().to_string();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let id = plane.node_join(&plane.cx(Actor::Server)?, &jwk, &host).await?;
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let id = plane
+        .node_join(&plane.cx(Actor::Server)?, &jwk, &host)
+        .await?;
     let half = config.gateway.uid_count / 2;
     let settings = NodeConfig {
         id,
@@ -113,15 +129,27 @@ async fn start_node(
         uid_base: config.gateway.uid_base + half,
         uid_count: half,
     };
-    let links = (Arc::new(plane.clone()) as Arc<dyn Control>, gateway as Arc<dyn Enforce>);
-    Node::new(settings, key, links, Arc::new(SystemClock), Arc::new(SystemEntropy))
+    let links = (
+        Arc::new(plane.clone()) as Arc<dyn Control>,
+        gateway as Arc<dyn Enforce>,
+    );
+    Node::new(
+        settings,
+        key,
+        links,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    )
 }
 
 /// The gateway's identity: made once for a data directory, because its log belongs to it.
 fn gateway_id(config: &Config) -> Result<Id<aims_types::Gateway>> {
     let path = config.data_dir.join(GATEWAY_ID_FILE);
     match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().with_context(|| path.display().to_string()),
+        Ok(text) => text
+            .trim()
+            .parse()
+            .with_context(|| path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let id = Id::new(aims_types::Clock::now(&SystemClock), &SystemEntropy)?;
             std::fs::write(&path, format!("{id}\n")).with_context(|| path.display().to_string())?;
@@ -134,7 +162,11 @@ fn gateway_id(config: &Config) -> Result<Id<aims_types::Gateway>> {
 /// Structured logs on standard error; `AIMS_LOG` sets the level.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("AIMS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 async fn stop_signal() -> Result<()> {

@@ -169,8 +169,8 @@ impl Client {
         if !status.is_success() {
             return Err(not_authenticated(status, &body));
         }
-        let answer = TokenResponse::parse(&body)
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        let answer =
+            TokenResponse::parse(&body).map_err(|error| ClientError::Broken(error.to_string()))?;
         let token = answer.access_token;
         self.token = Some(token.clone());
         Ok(token)
@@ -209,12 +209,13 @@ impl Client {
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
         let socket = &self.profile.api_socket;
-        let stream = UnixStream::connect(socket)
-            .await
-            .map_err(|source| ClientError::Unreachable {
-                socket: socket.display().to_string(),
-                source,
-            })?;
+        let stream =
+            UnixStream::connect(socket)
+                .await
+                .map_err(|source| ClientError::Unreachable {
+                    socket: socket.display().to_string(),
+                    source,
+                })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;

@@ -119,7 +119,10 @@ mod tests {
         let made = PersonKey::create(&path).unwrap();
         let read = PersonKey::load(&path).unwrap();
         assert_eq!(made.signer().public(), read.signer().public());
-        assert!(matches!(PersonKey::create(&path), Err(PersonKeyError::Io { .. })));
+        assert!(matches!(
+            PersonKey::create(&path),
+            Err(PersonKeyError::Io { .. })
+        ));
     }
 
     #[test]
@@ -128,18 +131,28 @@ mod tests {
         let path = dir.path().join("me.pem");
         PersonKey::create(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(PersonKey::load(&path), Err(PersonKeyError::Exposed(_))));
+        assert!(matches!(
+            PersonKey::load(&path),
+            Err(PersonKeyError::Exposed(_))
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let link = dir.path().join("link.pem");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(PersonKey::load(&link), Err(PersonKeyError::Exposed(_))));
+        assert!(matches!(
+            PersonKey::load(&link),
+            Err(PersonKeyError::Exposed(_))
+        ));
     }
 
     #[test]
     fn what_is_no_key_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("me.pem");
-        for text in ["", "hello", "-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----\n"] {
+        for text in [
+            "",
+            "hello",
+            "-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----\n",
+        ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             assert!(PersonKey::load(&path).is_err(), "{text}");

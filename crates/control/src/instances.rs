@@ -4,7 +4,6 @@ mod attest;
 mod checks;
 mod credential;
 mod end;
-mod key;
 mod renew;
 
 pub(crate) use attest::attest;

@@ -6,10 +6,10 @@ use aims_crypto::{PublicKey, base64url};
 use aims_jose::{Jws, JwsLimits, KeySource, ParseJwsError, Verified, VerifyError};
 use aims_json::Limits;
 use aims_model::grant::{
-    CHAIN_LEN_MAX, CONSENT_TYP, Consent, Delegator, GRANT_TTL_SECS_MAX, GRANT_TYP, chain_digest,
-    grant_digest,
+    CHAIN_LEN_MAX, CONSENT_TYP, Consent, Delegator, GRANT_TTL_SECS_MAX, GRANT_TYP, grant_digest,
 };
 use aims_model::{Grant, GrantError};
+use aims_oauth::Chain;
 use aims_types::{Digest, Id, Name, Person, Task, Timestamp, TrustDomain};
 
 /// How far the clocks of the one who signs and the one who checks may be apart.
@@ -37,7 +37,7 @@ pub struct Presented<'a> {
     pub grants: &'a [String],
     /// The digests that the token names (`aims_chain`), root first.
     pub claimed: &'a [Digest],
-    /// The digest over them (`aims_chain_hash`).
+    /// The commitment to them (`aims_chain_hash`, [`Chain::commitment`]).
     pub claimed_hash: Digest,
     /// The task that the token is for.
     pub task: Id<Task>,
@@ -151,7 +151,8 @@ pub fn verify_chain(
     if found == 0 || found > CHAIN_LEN_MAX || found != claimed {
         return Err(ChainError::Length { found, claimed });
     }
-    if chain_digest(presented.claimed) != presented.claimed_hash {
+    let named = Chain::new(presented.claimed.to_vec()).map_err(|_| ChainError::Hash)?;
+    if named.commitment() != presented.claimed_hash {
         return Err(ChainError::Hash);
     }
     let mut hops: Vec<Hop> = Vec::with_capacity(found);
@@ -191,7 +192,7 @@ impl VerifiedChain {
         &self.hops
     }
 
-    /// The digest over the grants' digests.
+    /// The commitment to the chain, as tokens carry it ([`Chain::commitment`]).
     pub const fn hash(&self) -> Digest {
         self.hash
     }
@@ -377,4 +378,4 @@ fn check_consent(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

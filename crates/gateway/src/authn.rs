@@ -7,7 +7,7 @@ use aims_crypto::{base64url, sha256};
 use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, verify_chain};
 use aims_json::Limits;
 use aims_links::{Control, LinkError, PrincipalFacts};
-use aims_model::{Subject, grant::chain_digest};
+use aims_model::Subject;
 use aims_oauth::{
     AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
     authenticate,
@@ -152,7 +152,7 @@ impl Authn {
         now: Timestamp,
     ) -> Result<Arc<ResolvedChain>, AuthnError> {
         let claimed = token.chain.grants();
-        let hash = chain_digest(claimed);
+        let hash = token.chain.commitment();
         let chain = match self.chains.get(hash, state.revision) {
             Some(chain) => chain,
             None => {

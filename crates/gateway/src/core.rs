@@ -12,6 +12,7 @@ use aims_model::{Assurance, Event, EventKind};
 use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) live: LiveSet,
     pub(crate) sessions: Sessions,
     pub(crate) denials: Denials,
+    /// The rights to a tunnel that are left.
+    pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) tools: Arc<dyn ToolHost>,
     pub(crate) tasks: TaskTracker,
     /// Nothing new starts.
@@ -171,6 +174,7 @@ impl Core {
         arguments: Option<&[u8]>,
     ) -> Result<(), JournalError> {
         let body = records::decision(caller, state, action, "permit", &admitted.findings);
+        let body = records::permitted(body, &admitted.findings);
         let mut body = records::reserved(body, &admitted.reserved);
         let used = records::material(caller, state, action, arguments, admitted.calls);
         let material = used.map(|used| self.journal.material(used)).transpose()?;

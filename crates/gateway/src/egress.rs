@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::authn::{AuthnError, Caller};
 use crate::core::{Admitted, Core, Refusal};
@@ -49,6 +49,12 @@ pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> Con
         Ok(caller) => caller,
         Err(error) => return stranger(core, &error, &resource).await,
     };
+    let Ok(place) = Arc::clone(&core.tunnels).try_acquire_owned() else {
+        return refusal(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many connections are open\n",
+        );
+    };
     let Ok(decision) = core.id() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
     };
@@ -67,7 +73,7 @@ pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> Con
         port: target.port,
     };
     match core.admit(&caller, &state, call, core.clock.now()) {
-        Ok(admitted) => begin(core, &state, caller, (target, action, admitted)).await,
+        Ok(admitted) => begin(core, &state, caller, (target, action, admitted), place).await,
         Err(refused) => denied(core, &state, &caller, &action, &refused).await,
     }
 }
@@ -141,6 +147,7 @@ async fn begin(
     state: &State,
     caller: Caller,
     (target, action, admitted): (Target, Action, Admitted),
+    place: OwnedSemaphorePermit,
 ) -> ConnectReply {
     if core
         .intend(&caller, state, &action, &admitted, None)
@@ -151,8 +158,10 @@ async fn begin(
     }
     let (reply, replied) = oneshot::channel();
     let task = Arc::clone(core);
-    core.tasks
-        .spawn(async move { run(task, caller, target, (action, admitted), reply).await });
+    core.tasks.spawn(async move {
+        run(task, caller, target, (action, admitted), reply).await;
+        drop(place);
+    });
     replied
         .await
         .unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY, "the gateway is stopping\n"))

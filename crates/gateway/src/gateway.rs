@@ -16,6 +16,7 @@ use aims_walls::stage::Stage;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -100,6 +101,7 @@ impl Gateway {
                 replays: Mutex::new(ReplayCache::new(limits.proofs)),
             },
             sessions: Sessions::new(limits.sessions, limits.sessions_per_instance),
+            tunnels: Arc::new(Semaphore::new(limits.tunnels)),
             denials: Denials::new(limits.denials_per_window, limits.denial_window),
             config,
             control,
@@ -186,11 +188,22 @@ impl Enforce for Gateway {
 
     async fn apply(&self, control: Arc<ControlState>) -> Result<Revision, EnforceError> {
         let mut offered = self.offered.lock().await;
+        let before = self.core.state.load_full();
         if let Some(newest) = offered.filter(|newest| control.revision <= *newest) {
-            return Ok(newest);
+            // Without a usable state the same one may be tried again, but no older one.
+            match &before {
+                Some(state) => return Ok(state.revision),
+                None if control.revision < newest => {
+                    let reason = "a newer one was not usable".to_owned();
+                    return Err(EnforceError::Unusable {
+                        revision: control.revision,
+                        reason,
+                    });
+                }
+                None => {}
+            }
         }
         *offered = Some(control.revision);
-        let before = self.core.state.load_full();
         let compiled = if control.issuer == self.core.config.issuer {
             State::compile(&control, before.as_deref())
         } else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 pub(crate) mod endpoint;
+pub(crate) mod flight;
 pub(crate) mod open;
 pub(crate) mod registry;
 pub(crate) mod session;

@@ -143,6 +143,24 @@ pub(crate) fn reasons(body: Object, reasons: &[Reason]) -> Object {
     )
 }
 
+/// The reasons of a permit: the policies that permit it, for each principal.
+pub(crate) fn permitted(body: Object, findings: &Findings) -> Object {
+    let reason = |finding: &PrincipalFinding| {
+        let by = match &finding.verdict.decision {
+            PolicyDecision::Permit { determining } => quoted(determining),
+            PolicyDecision::Deny { .. } => String::new(),
+        };
+        Value::from(format!(
+            "policy for {}: permitted by {by}",
+            name(&finding.principal)
+        ))
+    };
+    body.with(
+        "reasons",
+        findings.principals.iter().map(reason).collect::<Vec<_>>(),
+    )
+}
+
 /// The outcome of an intent.
 pub(crate) fn outcome(
     decision: Id<types::Decision>,
@@ -227,16 +245,9 @@ pub(crate) fn words(reason: &Reason) -> String {
 
 /// Why the policies deny, in words.
 pub(crate) fn policy_words(reason: &DenyReason) -> String {
-    let list = |names: &[Name]| {
-        names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
     match reason {
         DenyReason::NoPermit => "no policy permits it".to_owned(),
-        DenyReason::ForbiddenBy(names) => format!("forbidden by {}", list(names)),
+        DenyReason::ForbiddenBy(names) => format!("forbidden by {}", quoted(names)),
         DenyReason::Error(errors) => {
             let names: Vec<Name> = errors
                 .iter()
@@ -245,10 +256,18 @@ pub(crate) fn policy_words(reason: &DenyReason) -> String {
             if names.is_empty() {
                 "the action has no form that policies can see".to_owned()
             } else {
-                format!("could not be evaluated: {}", list(&names))
+                format!("could not be evaluated: {}", quoted(&names))
             }
         }
     }
+}
+
+fn quoted(names: &[Name]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A principal as records write it: `person:alice`, `agent:notes`.

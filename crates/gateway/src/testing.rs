@@ -229,13 +229,20 @@ impl World {
 
     /// Applies a changed state at the next revision.
     pub(crate) async fn change(&self, change: impl FnOnce(&mut ControlState)) -> Revision {
+        self.try_change(change).await.unwrap()
+    }
+
+    pub(crate) async fn try_change(
+        &self,
+        change: impl FnOnce(&mut ControlState),
+    ) -> Result<Revision, aims_links::EnforceError> {
         let state = {
             let mut state = self.state.lock().unwrap();
             state.revision = state.revision.next();
             change(&mut state);
             state.clone()
         };
-        self.gateway.apply(Arc::new(state)).await.unwrap()
+        self.gateway.apply(Arc::new(state)).await
     }
 
     /// Cuts off a subject at the next revision.

@@ -24,6 +24,8 @@ pub(crate) struct ToolChild {
     pub(crate) stdin: Box<dyn AsyncWrite + Send + Unpin>,
     /// What it says.
     pub(crate) stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// Texts that its log may hold and ours may not: the values of its environment.
+    pub(crate) hidden: Vec<String>,
     /// What it logs.
     pub(crate) stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// How it is ended.

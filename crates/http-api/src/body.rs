@@ -20,7 +20,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         let kind = request.headers().get(CONTENT_TYPE);
         let is_json = kind.is_some_and(|kind| kind.as_bytes() == b"application/json");
         if !is_json {
-            return Err(Problem::invalid("the content type must be `application/json`"));
+            return Err(Problem::invalid(
+                "the content type must be `application/json`",
+            ));
         }
         let bytes = read(request).await?;
         aims_json::from_slice(&bytes, &Limits::MESSAGE)

@@ -15,10 +15,7 @@ pub(crate) struct Caller(pub(crate) Cx);
 impl FromRequestParts<ControlPlane> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        plane: &ControlPlane,
-    ) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, plane: &ControlPlane) -> Result<Self, Problem> {
         let refused = || Problem::unauthenticated("send one DPoP-bound token and one proof");
         let token = single(&parts.headers, &AUTHORIZATION)
             .and_then(|value| value.strip_prefix("DPoP "))
@@ -29,7 +26,9 @@ impl FromRequestParts<ControlPlane> for Caller {
             Ok(cx) => Ok(Self(cx)),
             Err(error) => {
                 tracing::info!(%error, "a request was not authenticated");
-                Err(Problem::unauthenticated("the token or its proof is not valid"))
+                Err(Problem::unauthenticated(
+                    "the token or its proof is not valid",
+                ))
             }
         }
     }

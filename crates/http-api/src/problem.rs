@@ -2,8 +2,8 @@
 
 use aims_control::Refused;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 
 /// A refused request.
 #[derive(Debug)]
@@ -41,7 +41,11 @@ impl Problem {
     }
 
     fn new(status: StatusCode, code: &'static str, detail: &str) -> Self {
-        Self { status, code, detail: detail.to_owned() }
+        Self {
+            status,
+            code,
+            detail: detail.to_owned(),
+        }
     }
 
     /// What an operation says. The server's own faults are told to the log, not to the caller.
@@ -64,13 +68,27 @@ impl<E: Refused> From<E> for Problem {
 /// The status of a refusal, from what its code says happened.
 fn status(code: &str) -> StatusCode {
     let is = |words: &[&str]| words.iter().any(|word| code.contains(word));
-    if is(&["role_not_allowed", "not_owner", "not_enrolled", "not_a_person", "not_the_server"]) {
+    if is(&[
+        "role_not_allowed",
+        "not_owner",
+        "not_enrolled",
+        "not_a_person",
+        "not_the_server",
+    ]) {
         StatusCode::FORBIDDEN
     } else if is(&["policy_denied", "denied"]) {
         StatusCode::FORBIDDEN
     } else if is(&["unknown_", "not_found"]) {
         StatusCode::NOT_FOUND
-    } else if is(&["taken", "replay", "used", "not_active", "ended", "transition", "stage"]) {
+    } else if is(&[
+        "taken",
+        "replay",
+        "used",
+        "not_active",
+        "ended",
+        "transition",
+        "stage",
+    ]) {
         StatusCode::CONFLICT
     } else {
         StatusCode::UNPROCESSABLE_ENTITY

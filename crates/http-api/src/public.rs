@@ -33,7 +33,10 @@ pub struct Public {
 impl Health {
     /// Not ready yet.
     pub fn new(metrics: PrometheusHandle) -> Self {
-        Self { ready: Arc::new(AtomicBool::new(false)), metrics }
+        Self {
+            ready: Arc::new(AtomicBool::new(false)),
+            metrics,
+        }
     }
 
     /// Says whether requests can be served.
@@ -45,7 +48,11 @@ impl Health {
 impl Public {
     /// The public parts of a server.
     pub const fn new(store: Arc<dyn Store>, tiles: TileDir, health: Health) -> Self {
-        Self { store, tiles, health }
+        Self {
+            store,
+            tiles,
+            health,
+        }
     }
 
     /// The router.
@@ -92,10 +99,7 @@ async fn checkpoint(State(public): State<Public>) -> Result<Response, Problem> {
     }
 }
 
-async fn tile(
-    State(public): State<Public>,
-    Path(path): Path<String>,
-) -> Result<Response, Problem> {
+async fn tile(State(public): State<Public>, Path(path): Path<String>) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no such tile");
     let path: TilePath = format!("tile/{path}").parse().map_err(|_| missing())?;
     let read = tokio::task::spawn_blocking(move || public.tiles.read(&path)).await;

@@ -23,15 +23,30 @@ pub struct Route {
 }
 
 const fn open(method: &'static str, path: &'static str) -> Route {
-    Route { method, path, access: Access::Open, mutates: true }
+    Route {
+        method,
+        path,
+        access: Access::Open,
+        mutates: true,
+    }
 }
 
 const fn read(path: &'static str) -> Route {
-    Route { method: "GET", path, access: Access::Person, mutates: false }
+    Route {
+        method: "GET",
+        path,
+        access: Access::Person,
+        mutates: false,
+    }
 }
 
 const fn change(path: &'static str) -> Route {
-    Route { method: "POST", path, access: Access::Person, mutates: true }
+    Route {
+        method: "POST",
+        path,
+        access: Access::Person,
+        mutates: true,
+    }
 }
 
 /// Every route of the admin API.

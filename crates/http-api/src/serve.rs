@@ -63,7 +63,10 @@ where
 
 async fn drained(connections: TaskTracker) {
     connections.close();
-    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests were cut off: they took too long to end");
     }
 }

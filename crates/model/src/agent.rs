@@ -91,7 +91,10 @@ impl Stage {
     }
 
     const fn cannot(self, to: &'static str) -> InvalidTransition {
-        InvalidTransition { from: self.as_str(), to }
+        InvalidTransition {
+            from: self.as_str(),
+            to,
+        }
     }
 }
 

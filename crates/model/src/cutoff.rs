@@ -48,9 +48,16 @@ mod tests {
     fn what_is_minted_later_lives_and_what_is_older_is_dead_for_ever() {
         let subject = Subject::Task(Id::from_u128(1));
         let other = Subject::Task(Id::from_u128(2));
-        let cut = CutOff { subject: subject.clone(), at_or_before: Revision::new(7) };
+        let cut = CutOff {
+            subject: subject.clone(),
+            at_or_before: Revision::new(7),
+        };
         for (minted, dead) in [(0, true), (6, true), (7, true), (8, false)] {
-            assert_eq!(cut.covers(&subject, Revision::new(minted)), dead, "{minted}");
+            assert_eq!(
+                cut.covers(&subject, Revision::new(minted)),
+                dead,
+                "{minted}"
+            );
         }
         assert!(!cut.covers(&other, Revision::new(1)));
     }

@@ -85,7 +85,11 @@ pub struct EvidenceGap {
 
 impl fmt::Display for EvidenceGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, saw {}", self.part, self.expected, self.seen)
+        write!(
+            f,
+            "{}: expected {}, saw {}",
+            self.part, self.expected, self.seen
+        )
     }
 }
 
@@ -95,14 +99,28 @@ impl Expected {
     /// Exact both ways: something missing and something extra are both gaps.
     pub fn gaps(&self, seen: &Evidence) -> Vec<EvidenceGap> {
         let mut gaps = Vec::new();
-        compare_one("interpreter", self.interpreter.as_ref(), seen.interpreter.as_ref(), &mut gaps);
-        compare_one("program", Some(&self.program), Some(&seen.program), &mut gaps);
+        compare_one(
+            "interpreter",
+            self.interpreter.as_ref(),
+            seen.interpreter.as_ref(),
+            &mut gaps,
+        );
+        compare_one(
+            "program",
+            Some(&self.program),
+            Some(&seen.program),
+            &mut gaps,
+        );
         compare_all("file", &self.files, &seen.files, &mut gaps);
         compare_all("tree", &self.trees, &seen.trees, &mut gaps);
         if let Arguments::Exactly(expected) = &self.arguments
             && *expected != seen.arguments
         {
-            gaps.push(gap("arguments", &format!("{expected:?}"), &format!("{:?}", seen.arguments)));
+            gaps.push(gap(
+                "arguments",
+                &format!("{expected:?}"),
+                &format!("{:?}", seen.arguments),
+            ));
         }
         gaps
     }
@@ -113,7 +131,10 @@ fn compare_all(part: &str, expected: &[Measured], seen: &[Measured], gaps: &mut 
         let found = seen.iter().find(|item| item.path == want.path);
         compare_one(part, Some(want), found, gaps);
     }
-    for extra in seen.iter().filter(|item| expected.iter().all(|want| want.path != item.path)) {
+    for extra in seen
+        .iter()
+        .filter(|item| expected.iter().all(|want| want.path != item.path))
+    {
         compare_one(part, None, Some(extra), gaps);
     }
 }
@@ -130,12 +151,19 @@ fn compare_one(
 }
 
 fn describe(item: Option<&Measured>) -> String {
-    item.map_or_else(|| "nothing".to_owned(), |m| format!("`{}` {}", m.path, m.digest))
+    item.map_or_else(
+        || "nothing".to_owned(),
+        |m| format!("`{}` {}", m.path, m.digest),
+    )
 }
 
 fn gap(part: &str, expected: &str, seen: &str) -> EvidenceGap {
     let bounded = |text: &str| text.chars().take(1024).collect();
-    EvidenceGap { part: part.to_owned(), expected: bounded(expected), seen: bounded(seen) }
+    EvidenceGap {
+        part: part.to_owned(),
+        expected: bounded(expected),
+        seen: bounded(seen),
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +171,10 @@ mod tests {
     use super::*;
 
     fn measured(path: &str, byte: u8) -> Measured {
-        Measured { path: path.to_owned(), digest: Digest::from_bytes([byte; 32]) }
+        Measured {
+            path: path.to_owned(),
+            digest: Digest::from_bytes([byte; 32]),
+        }
     }
 
     fn pair() -> (Expected, Evidence) {
@@ -180,7 +211,9 @@ mod tests {
             ("program", |e| e.program = measured("/srv/agent.py", 9)),
             ("program", |e| e.program = measured("/srv/other.py", 2)),
             ("file", |e| e.files.clear()),
-            ("tree", |e| e.trees = vec![measured("/usr/lib/python3", 4), measured("/srv/venv", 8)]),
+            ("tree", |e| {
+                e.trees = vec![measured("/usr/lib/python3", 4), measured("/srv/venv", 8)]
+            }),
             ("tree", |e| e.trees.push(measured("/srv/extra", 1))),
             ("arguments", |e| e.arguments.push("--more".to_owned())),
         ];
@@ -189,7 +222,10 @@ mod tests {
             change(&mut seen);
             let gaps = expected.gaps(&seen);
             assert_eq!(gaps.len(), 1, "{part}: {gaps:?}");
-            assert!(gaps.iter().all(|gap| gap.part == part && gap.expected != gap.seen));
+            assert!(
+                gaps.iter()
+                    .all(|gap| gap.part == part && gap.expected != gap.seen)
+            );
         }
     }
 }

@@ -7,7 +7,9 @@
 use aims_authority::Authority;
 use aims_crypto::sha256;
 use aims_json::{Limits, Object, Value};
-use aims_types::{Delegation, Digest, Id, Name, Person, Revision, SpiffeId, Timestamp, TrustDomain};
+use aims_types::{
+    Delegation, Digest, Id, Name, Person, Revision, SpiffeId, Timestamp, TrustDomain,
+};
 
 use crate::Text;
 
@@ -103,7 +105,11 @@ pub enum GrantError {
 impl Grant {
     /// The canonical claims, to be signed.
     pub fn to_claims(&self) -> Result<Vec<u8>, GrantError> {
-        let ancestors = self.ancestors.iter().map(|id| Value::from(id.to_string())).collect();
+        let ancestors = self
+            .ancestors
+            .iter()
+            .map(|id| Value::from(id.to_string()))
+            .collect();
         let Delegator::Person { id, name, consent } = &self.delegator;
         let delegator = Object::new()
             .with("type", "person")
@@ -123,7 +129,11 @@ impl Grant {
             .with("delegator", delegator)
             .with("delegate", delegate)
             .with("ancestors", Value::Array(ancestors))
-            .with("parent", self.parent.map_or(Value::Null, |d| Value::from(d.to_string())))
+            .with(
+                "parent",
+                self.parent
+                    .map_or(Value::Null, |d| Value::from(d.to_string())),
+            )
             .with("authority", self.authority.to_value())
             .with("rev", self.revision.number());
         encode(claims)
@@ -201,12 +211,6 @@ pub fn grant_digest(jws: &str) -> Digest {
     sha256(jws.as_bytes())
 }
 
-/// The digest that a token's chain claim commits to: SHA-256 over the grants' digests, root first.
-pub fn chain_digest(grants: &[Digest]) -> Digest {
-    let bytes: Vec<u8> = grants.iter().flat_map(|digest| *digest.as_bytes()).collect();
-    sha256(&bytes)
-}
-
 fn encode(claims: Object) -> Result<Vec<u8>, GrantError> {
     aims_json::to_canonical(&Value::Object(claims))
         .map_err(|error| GrantError::Encoding(error.to_string()))
@@ -243,7 +247,9 @@ impl Claims {
     }
 
     fn parsed<T: std::str::FromStr>(&mut self, name: &'static str) -> Result<T, GrantError> {
-        self.text(name)?.parse().map_err(|_| GrantError::Claim(name))
+        self.text(name)?
+            .parse()
+            .map_err(|_| GrantError::Claim(name))
     }
 
     fn number(&mut self, name: &'static str) -> Result<u64, GrantError> {
@@ -267,7 +273,10 @@ impl Claims {
             return Err(GrantError::Claim(NAME));
         }
         let parse = |item: &Value| item.as_str().and_then(|text| text.parse().ok());
-        items.iter().map(|item| parse(item).ok_or(GrantError::Claim(NAME))).collect()
+        items
+            .iter()
+            .map(|item| parse(item).ok_or(GrantError::Claim(NAME)))
+            .collect()
     }
 
     fn authority(&mut self) -> Result<Authority, GrantError> {
@@ -276,6 +285,10 @@ impl Claims {
     }
 
     fn finish(self, name: &'static str) -> Result<(), GrantError> {
-        if self.0.is_empty() { Ok(()) } else { Err(GrantError::Claim(name)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(GrantError::Claim(name))
+        }
     }
 }

@@ -54,6 +54,8 @@ pub struct Instance {
     pub posture: Posture,
     /// RFC 7638 thumbprint of the key that the node holds for it.
     pub jkt: String,
+    /// That key's public half, as canonical JWK text (RFC 7517).
+    pub jwk: String,
     /// Where it stands in its life.
     pub stage: Stage,
 }
@@ -86,7 +88,10 @@ impl Stage {
                 let how = how.chars().take(128).collect();
                 Ok(Self::Ended { since, at, how })
             }
-            Self::Ended { .. } => Err(InvalidTransition { from: "ended", to: "ended" }),
+            Self::Ended { .. } => Err(InvalidTransition {
+                from: "ended",
+                to: "ended",
+            }),
         }
     }
 
@@ -105,6 +110,12 @@ mod tests {
         let (since, at) = (Timestamp::from_unix_secs(1), Timestamp::from_unix_secs(2));
         let ended = Stage::Live { since }.end(at, "exited 0").unwrap();
         assert!(!ended.is_live());
-        assert_eq!(ended.end(at, "again"), Err(InvalidTransition { from: "ended", to: "ended" }));
+        assert_eq!(
+            ended.end(at, "again"),
+            Err(InvalidTransition {
+                from: "ended",
+                to: "ended"
+            })
+        );
     }
 }

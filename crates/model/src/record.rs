@@ -141,7 +141,13 @@ pub enum RecordError {
 impl Event {
     /// An event without request and task.
     pub fn new(kind: EventKind, at: Timestamp, body: Object) -> Self {
-        Self { kind, at, request: None, task: None, body }
+        Self {
+            kind,
+            at,
+            request: None,
+            task: None,
+            body,
+        }
     }
 
     /// The same event, caused by this request.
@@ -203,18 +209,35 @@ impl Record {
         let Value::Object(body) = take("body")? else {
             return Err(RecordError::Member("body"));
         };
-        let request = take("request").ok().map(|v| parsed(&v, "request")).transpose()?;
+        let request = take("request")
+            .ok()
+            .map(|v| parsed(&v, "request"))
+            .transpose()?;
         let task = take("task").ok().map(|v| parsed(&v, "task")).transpose()?;
         if !members.is_empty() {
             return Err(RecordError::Member("unknown"));
         }
         let at = Timestamp::from_unix_millis(at);
-        Ok(Self { source, seq, prev, event: Event { kind, at, request, task, body } })
+        Ok(Self {
+            source,
+            seq,
+            prev,
+            event: Event {
+                kind,
+                at,
+                request,
+                task,
+                body,
+            },
+        })
     }
 }
 
 fn parsed<T: FromStr>(value: &Value, name: &'static str) -> Result<T, RecordError> {
-    value.as_str().and_then(|text| text.parse().ok()).ok_or(RecordError::Member(name))
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or(RecordError::Member(name))
 }
 
 impl fmt::Display for Source {
@@ -233,7 +256,9 @@ impl FromStr for Source {
         if text == "server" {
             return Ok(Self::Server);
         }
-        text.parse().map(Self::Gateway).map_err(|_| RecordError::Member("source"))
+        text.parse()
+            .map(Self::Gateway)
+            .map_err(|_| RecordError::Member("source"))
     }
 }
 
@@ -259,7 +284,9 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind) -> Event {
-        let body = Object::new().with("what", "a \u{e9} \"quoted\" thing").with("n", 7_u64);
+        let body = Object::new()
+            .with("what", "a \u{e9} \"quoted\" thing")
+            .with("n", 7_u64);
         Event::new(kind, Timestamp::from_unix_millis(1_795_307_428_007), body)
             .of_task(Id::from_u128(3))
             .caused_by(Id::from_u128(4))
@@ -271,7 +298,10 @@ mod tests {
             for source in [Source::Server, Source::Gateway(Id::from_u128(5))] {
                 let bytes = event(*kind).encode(source, 9, FIRST_PREV).unwrap();
                 let record = Record::decode(&bytes).unwrap();
-                assert_eq!((record.source, record.seq, record.prev), (source, 9, FIRST_PREV));
+                assert_eq!(
+                    (record.source, record.seq, record.prev),
+                    (source, 9, FIRST_PREV)
+                );
                 assert_eq!(record.event, event(*kind));
             }
         }
@@ -279,7 +309,9 @@ mod tests {
 
     #[test]
     fn another_encoding_of_the_same_record_is_refused() {
-        let bytes = event(EventKind::TaskStarted).encode(Source::Server, 1, FIRST_PREV).unwrap();
+        let bytes = event(EventKind::TaskStarted)
+            .encode(Source::Server, 1, FIRST_PREV)
+            .unwrap();
         let text = String::from_utf8(bytes).unwrap();
         for changed in [
             format!(" {text}"),

@@ -1,6 +1,6 @@
 //! Tasks, and the launches that serve them.
 
-use aims_types::{Delegation, Digest, Id, Person, Timestamp};
+use aims_types::{Delegation, Digest, Id, Node, Person, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{InvalidTransition, Text};
@@ -48,7 +48,10 @@ impl Stage {
     pub fn end(self, at: Timestamp) -> Result<Self, InvalidTransition> {
         match self {
             Self::Open { since } => Ok(Self::Ended { since, at }),
-            Self::Ended { .. } => Err(InvalidTransition { from: "ended", to: "ended" }),
+            Self::Ended { .. } => Err(InvalidTransition {
+                from: "ended",
+                to: "ended",
+            }),
         }
     }
 }
@@ -78,6 +81,9 @@ pub struct Run {
     pub expires_at: Timestamp,
     /// When a node took it up.
     pub redeemed_at: Option<Timestamp>,
+    /// The node that took it up; only that one may vouch for its instance.
+    #[serde(default)]
+    pub redeemed_by: Option<Id<Node>>,
 }
 
 #[cfg(test)]

@@ -51,7 +51,9 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -61,7 +63,10 @@ mod tests {
 
     #[test]
     fn only_one_line_of_words_is_a_text() {
-        assert_eq!(" write notes ".parse::<Text>().unwrap().as_str(), "write notes");
+        assert_eq!(
+            " write notes ".parse::<Text>().unwrap().as_str(),
+            "write notes"
+        );
         let long = "a".repeat(1025);
         for bad in ["", "  ", "a\nb", "a\u{1b}[2Jb", long.as_str()] {
             assert_eq!(bad.parse::<Text>(), Err(TextError), "{bad:?}");

@@ -72,6 +72,11 @@ impl Credentials {
         &self.grant.resource
     }
 
+    /// Whether the task's deadline has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.clock.now() >= self.grant.deadline
+    }
+
     /// The headers for one request of `method` to `target`.
     pub(crate) async fn prove(&self, method: &str, target: &str) -> Result<Proven, Problem> {
         let token = self.token().await?;

@@ -6,7 +6,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use aims_json::Object;
 use aims_links::{Body, Enforce, LinkError};
+use aims_mcp::build::{self, ErrorAnswer};
+use aims_mcp::{Message, limits};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -116,15 +119,51 @@ impl Door {
                 Problem::Broken
             }
         })?;
+        let body = body.to_bytes();
         let target = format!("{}{}", self.credentials.resource(), head.uri.path());
-        let proof = self.credentials.prove(head.method.as_str(), &target).await?;
-        let mut onward = Request::new(body.to_bytes());
+        let proof = match self.credentials.prove(head.method.as_str(), &target).await {
+            Ok(proof) => proof,
+            Err(problem) => return self.no_authority(&body, problem),
+        };
+        let mut onward = Request::new(body);
         *onward.method_mut() = head.method;
         *onward.uri_mut() = target.parse().map_err(|_| Problem::Broken)?;
         pass_headers(&head.headers, onward.headers_mut());
-        onward.headers_mut().insert(AUTHORIZATION, proof.authorization);
+        onward
+            .headers_mut()
+            .insert(AUTHORIZATION, proof.authorization);
         onward.headers_mut().insert("dpop", proof.dpop);
         Ok(self.gateway.http(onward).await?)
+    }
+
+    /// Answers an MCP request for which there is no authority any more in MCP's own form, so that
+    /// a client tells it from an outage: the rule, what would be allowed, how to ask.
+    fn no_authority(&self, body: &[u8], problem: Problem) -> Result<Response<Body>, Problem> {
+        let (Problem::NoToken(why), Ok(Message::Request(request))) =
+            (&problem, Message::parse(body, &limits::AGENT_MESSAGE))
+        else {
+            return Err(problem);
+        };
+        let (rule, message) = if self.credentials.is_over() {
+            ("deadline", "the deadline of the task has passed")
+        } else {
+            ("no_token", why.as_str())
+        };
+        let data = Object::new()
+            .with("code", "denied")
+            .with("rule", rule)
+            .with("would_allow", "calls while the task is open and this instance runs")
+            .with("how_to_ask", "ask the person who started the task for a new one");
+        let error = ErrorAnswer {
+            code: aims_mcp::code::DENIED,
+            message: message.to_owned(),
+            data: Some(data.into()),
+        };
+        let answer = build::error(Some(request.id()), &error);
+        let mut response = Response::new(full(answer.into()));
+        let kind = http::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        Ok(response)
     }
 
     /// Opens a tunnel to a host that the authority names (RFC 9110 §9.3.6).
@@ -138,7 +177,9 @@ impl Door {
         let mut onward = Request::new(());
         *onward.method_mut() = Method::CONNECT;
         *onward.uri_mut() = authority.as_str().parse().map_err(|_| Problem::Broken)?;
-        onward.headers_mut().insert(AUTHORIZATION, proof.authorization);
+        onward
+            .headers_mut()
+            .insert(AUTHORIZATION, proof.authorization);
         onward.headers_mut().insert("dpop", proof.dpop);
         let reply = self.gateway.connect(onward).await?;
         if let Some(mut tunnel) = reply.tunnel {

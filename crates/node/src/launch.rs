@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use aims_crypto::sha256;
+use aims_crypto::{Hasher, sha256};
 use aims_links::{LaunchOrder, Refusal};
 use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Measured};
 use aims_model::{Evidence, EvidenceGap, Expected};
@@ -57,7 +57,11 @@ impl Workshop {
     ) -> Result<Built, Refusal> {
         let expected = &order.agent.evidence;
         let command = Command::read(expected, argv, cwd)?;
-        let trees: Vec<PathBuf> = expected.trees.iter().map(|tree| tree.path.clone().into()).collect();
+        let trees: Vec<PathBuf> = expected
+            .trees
+            .iter()
+            .map(|tree| tree.path.clone().into())
+            .collect();
         let declared = remeasure(&trees).map_err(unmeasurable)?;
         let files = declared_files(expected, &command);
         let sources = open_all(&files)?;
@@ -237,11 +241,11 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 fn environment_digest(env: &BTreeMap<String, String>) -> Digest {
-    let text: String = env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}\0"))
-        .collect();
-    sha256(text.as_bytes())
+    let mut hasher = Hasher::new();
+    for part in env.iter().flat_map(|(name, value)| [name.as_str(), "=", value, "\0"]) {
+        hasher.update(part.as_bytes());
+    }
+    hasher.finish()
 }
 
 fn plan_digest(plan: &Plan) -> Digest {
@@ -263,7 +267,10 @@ fn no_program() -> Refusal {
     )
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function of `map_err`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of `map_err`"
+)]
 fn unmeasurable(error: MeasureError) -> Refusal {
     Refusal {
         code: "evidence_unreadable",
@@ -276,7 +283,10 @@ fn unmeasurable(error: MeasureError) -> Refusal {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function of `map_err`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of `map_err`"
+)]
 fn unstaged(error: aims_walls::stage::StageError) -> Refusal {
     refusal(
         "evidence_changed",
@@ -284,7 +294,10 @@ fn unstaged(error: aims_walls::stage::StageError) -> Refusal {
     )
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function of `map_err`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of `map_err`"
+)]
 fn unbuildable(error: BuildError) -> Refusal {
     refusal(
         "walls_failed",

@@ -204,7 +204,9 @@ impl Node {
         let (argv, cwd) = (request.argv.clone(), PathBuf::from(&request.cwd));
         let host_uid = self.host_uid();
         let work = move || {
-            let built = node.workshop.build(&order, &argv, Path::new(&cwd), stdio, host_uid);
+            let built = node
+                .workshop
+                .build(&order, &argv, Path::new(&cwd), stdio, host_uid);
             built.map(|Built { walled, evidence }| (walled, (evidence, host_uid)))
         };
         tokio::task::spawn_blocking(work).await.map_err(internal)
@@ -336,12 +338,12 @@ fn read_request(stream: UnixStream) -> anyhow::Result<(UnixStream, RunRequest, S
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     let (request, [stdin, stdout, stderr]) = receive(&stream)?;
-    let stdio = Stdio3 {
+    let streams = Stdio3 {
         stdin,
         stdout,
         stderr,
     };
-    Ok((stream, request, stdio))
+    Ok((stream, request, streams))
 }
 
 /// Completes when the first process of the walls has ended. Waits on a thread of its own: there is
@@ -354,10 +356,7 @@ async fn exited(running: Arc<Running>) {
     }
 }
 
-async fn write_event(
-    stream: &mut tokio::net::UnixStream,
-    event: &RunEvent,
-) -> anyhow::Result<()> {
+async fn write_event(stream: &mut tokio::net::UnixStream, event: &RunEvent) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     Ok(stream.write_all(&line).await?)

@@ -74,7 +74,11 @@ impl RunRequest {
 }
 
 /// The command's side: sends the request with the program's standard streams.
-pub fn send(stream: &UnixStream, request: &RunRequest, stdio: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+pub fn send(
+    stream: &UnixStream,
+    request: &RunRequest,
+    stdio: [BorrowedFd<'_>; 3],
+) -> io::Result<()> {
     let body = serde_json::to_vec(request)?;
     let length = u32::try_from(body.len())
         .ok()
@@ -87,7 +91,12 @@ pub fn send(stream: &UnixStream, request: &RunRequest, stdio: [BorrowedFd<'_>; 3
     }
     // The descriptors travel with the length; a stream may then be written in any pieces.
     let head = length.to_be_bytes();
-    let sent = sendmsg(stream, &[IoSlice::new(&head)], &mut control, SendFlags::NOSIGNAL)?;
+    let sent = sendmsg(
+        stream,
+        &[IoSlice::new(&head)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
     if sent != head.len() {
         return Err(io::Error::other("the request was cut short"));
     }
@@ -99,7 +108,10 @@ pub fn events(stream: UnixStream) -> impl Iterator<Item = io::Result<RunEvent>> 
     let mut reader = BufReader::new(stream.take(u64::MAX));
     std::iter::from_fn(move || {
         let mut line = Vec::new();
-        match (&mut reader).take(EVENT_LEN_MAX).read_until(b'\n', &mut line) {
+        match (&mut reader)
+            .take(EVENT_LEN_MAX)
+            .read_until(b'\n', &mut line)
+        {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_slice(&line).map_err(io::Error::from)),
             Err(error) => Some(Err(error)),
@@ -113,7 +125,12 @@ pub(crate) fn receive(stream: &UnixStream) -> io::Result<(RunRequest, [OwnedFd; 
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut head = [0_u8; 4];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
-    let message = recvmsg(stream, &mut [IoSliceMut::new(&mut head)], &mut control, flags)?;
+    let message = recvmsg(
+        stream,
+        &mut [IoSliceMut::new(&mut head)],
+        &mut control,
+        flags,
+    )?;
     if message.bytes != head.len() {
         return Err(io::Error::other("the request was cut short"));
     }
@@ -146,7 +163,9 @@ fn expect_pipe(fd: BorrowedFd<'_>) -> io::Result<()> {
     if rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Fifo {
         return Ok(());
     }
-    Err(io::Error::other("standard streams of an instance are pipes"))
+    Err(io::Error::other(
+        "standard streams of an instance are pipes",
+    ))
 }
 
 #[cfg(test)]
@@ -162,7 +181,12 @@ mod tests {
     fn a_request_arrives_with_its_three_pipes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
-        send(&ours, &request(), [read.as_fd(), write.as_fd(), write.as_fd()]).unwrap();
+        send(
+            &ours,
+            &request(),
+            [read.as_fd(), write.as_fd(), write.as_fd()],
+        )
+        .unwrap();
         let (got, fds) = receive(&theirs).unwrap();
         assert_eq!(got.argv, ["/bin/true"]);
         assert_eq!(got.ticket().expose(), "aims_rt_x");
@@ -173,7 +197,12 @@ mod tests {
     fn a_descriptor_that_is_no_pipe_is_refused() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
-        send(&ours, &request(), [read.as_fd(), write.as_fd(), ours.as_fd()]).unwrap();
+        send(
+            &ours,
+            &request(),
+            [read.as_fd(), write.as_fd(), ours.as_fd()],
+        )
+        .unwrap();
         assert!(receive(&theirs).is_err());
     }
 

@@ -128,10 +128,11 @@ impl Config {
         };
         // Read once as written, so that a mistake is told with its line.
         let written: Self = toml::from_str(&text).map_err(malformed)?;
-        let mut table = toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let mut table =
+            toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
         for (name, value) in vars {
             if let Some(key) = key_of(&name) {
                 override_key(&mut table, &key, &value);
@@ -172,7 +173,9 @@ impl Config {
 
 /// The path of keys that an environment variable names: `AIMS_API__LISTEN` is `api`, `listen`.
 fn key_of(name: &str) -> Option<Vec<String>> {
-    let rest = name.strip_prefix(PREFIX).filter(|_| !NOT_KEYS.contains(&name))?;
+    let rest = name
+        .strip_prefix(PREFIX)
+        .filter(|_| !NOT_KEYS.contains(&name))?;
     Some(rest.split("__").map(str::to_lowercase).collect())
 }
 
@@ -213,7 +216,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("aims.toml");
         fs::write(&path, text).unwrap();
-        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = vars
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(&path, vars)
     }
 
@@ -229,7 +234,10 @@ mod tests {
     fn an_unknown_key_is_an_error_with_its_line() {
         let error = load(&format!("{TEXT}\ndata_dirr = \"x\""), &[]).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("data_dirr") && text.contains("line 8"), "{text}");
+        assert!(
+            text.contains("data_dirr") && text.contains("line 8"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -256,6 +264,9 @@ mod tests {
     #[test]
     fn the_keys_key_may_not_lie_with_the_keys() {
         let vars = [("AIMS_MASTER_KEY_FILE", "/var/lib/aims/data/master.key")];
-        assert!(matches!(load(TEXT, &vars), Err(ConfigError::MasterKeyInside)));
+        assert!(matches!(
+            load(TEXT, &vars),
+            Err(ConfigError::MasterKeyInside)
+        ));
     }
 }

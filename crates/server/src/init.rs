@@ -26,7 +26,11 @@ pub struct NewDomain {
 
 /// Makes directories, the master key if there is none, the server's keys, the database, and the
 /// first operator. A data directory is initialised once.
-pub async fn initialise(config: &Config, operator: Name, operator_jwk: String) -> Result<NewDomain> {
+pub async fn initialise(
+    config: &Config,
+    operator: Name,
+    operator_jwk: String,
+) -> Result<NewDomain> {
     private_dir(&config.data_dir)?;
     if !config.master_key_file.exists() {
         if let Some(dir) = config.master_key_file.parent() {
@@ -50,7 +54,10 @@ pub async fn initialise(config: &Config, operator: Name, operator_jwk: String) -
         *aims_crypto::Signer::public(&key),
     )?;
     store.close().await;
-    Ok(NewDomain { initialised, log_key })
+    Ok(NewDomain {
+        initialised,
+        log_key,
+    })
 }
 
 /// The parts of a control plane, with no log yet.
@@ -81,7 +88,8 @@ pub(crate) async fn open_store(config: &Config) -> Result<SqliteStore> {
 /// The log's name: its origin, and the name of the key that signs it.
 pub(crate) fn log_name(config: &Config) -> Result<KeyName> {
     let name = format!("{}/log", config.trust_domain);
-    name.parse().with_context(|| format!("`{name}` can't name a log"))
+    name.parse()
+        .with_context(|| format!("`{name}` can't name a log"))
 }
 
 /// A directory that only AIMS can enter.

@@ -13,7 +13,9 @@ const FOLD_EVERY: Duration = Duration::from_millis(250);
 pub(crate) async fn keep_folding(sequencer: Arc<Sequencer>, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         fold(&sequencer).await;
-        stopping.run_until_cancelled(tokio::time::sleep(FOLD_EVERY)).await;
+        stopping
+            .run_until_cancelled(tokio::time::sleep(FOLD_EVERY))
+            .await;
     }
     fold(&sequencer).await;
 }

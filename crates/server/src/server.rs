@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Config;
 use crate::init::{log_name, open_store, parts};
 use crate::log::keep_folding;
-use crate::Config;
 
 /// Store, keys, log and control plane, with their listeners.
 pub struct Server {
@@ -72,8 +72,10 @@ impl Server {
         let store = Arc::clone(&self.store) as Arc<dyn Store>;
         let public = Public::new(store, self.tiles.clone(), health).router();
         let stopping = &self.stopping;
-        self.tasks.spawn(aims_http_api::serve_unix(unix, admin, stopping.clone()));
-        self.tasks.spawn(aims_http_api::serve_tcp(tcp, public, stopping.clone()));
+        self.tasks
+            .spawn(aims_http_api::serve_unix(unix, admin, stopping.clone()));
+        self.tasks
+            .spawn(aims_http_api::serve_tcp(tcp, public, stopping.clone()));
         Ok(())
     }
 
@@ -101,7 +103,9 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
         anyhow::bail!("another AIMS serves `{}`; stop it first", path.display());
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(context),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(context);
+        }
         _ => {}
     }
     let listener = UnixListener::bind(path).with_context(context)?;

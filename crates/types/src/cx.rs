@@ -58,7 +58,12 @@ impl Cx {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, EntropyError> {
         let request = Id::new(now, entropy.as_ref())?;
-        Ok(Self { actor, now, request, entropy })
+        Ok(Self {
+            actor,
+            now,
+            request,
+            entropy,
+        })
     }
 
     /// A new id for an object created by this operation.

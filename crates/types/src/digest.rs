@@ -25,12 +25,14 @@ impl Digest {
 
     /// The 64 hexadecimal digits, without the prefix.
     pub fn to_hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-            text
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                for nibble in [byte >> 4, byte & 15] {
+                    text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+                }
+                text
+            })
     }
 }
 
@@ -50,7 +52,10 @@ impl FromStr for Digest {
     type Err = DigestParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hex = text.strip_prefix("sha256:").ok_or(DigestParseError)?.as_bytes();
+        let hex = text
+            .strip_prefix("sha256:")
+            .ok_or(DigestParseError)?
+            .as_bytes();
         if hex.len() != 64 {
             return Err(DigestParseError);
         }
@@ -61,7 +66,9 @@ impl FromStr for Digest {
         };
         let mut bytes = [0_u8; 32];
         for (slot, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let [high, low] = pair else { return Err(DigestParseError) };
+            let [high, low] = pair else {
+                return Err(DigestParseError);
+            };
             *slot = (nibble(*high)? << 4) | nibble(*low)?;
         }
         Ok(Self(bytes))
@@ -76,7 +83,13 @@ mod tests {
     fn text_form_round_trips_and_has_one_spelling() {
         let digest = Digest::from_bytes([0xab; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        for bad in ["", "sha256:", "sha256:AB", &digest.to_string().to_uppercase(), &digest.to_hex()] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:AB",
+            &digest.to_string().to_uppercase(),
+            &digest.to_hex(),
+        ] {
             assert_eq!(bad.parse::<Digest>(), Err(DigestParseError), "{bad}");
         }
     }

@@ -84,14 +84,19 @@ impl<K: Kind> Id<K> {
     pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut random = [0_u8; 10];
         entropy.fill(&mut random)?;
-        let tail = random.iter().fold(0_u128, |acc, b| (acc << 8) | u128::from(*b));
+        let tail = random
+            .iter()
+            .fold(0_u128, |acc, b| (acc << 8) | u128::from(*b));
         let head = u128::from(now.unix_millis() & 0xffff_ffff_ffff);
         Ok(Self::from_u128((head << 80) | tail))
     }
 
     /// The id with this numeric value.
     pub const fn from_u128(value: u128) -> Self {
-        Self { value, kind: PhantomData }
+        Self {
+            value,
+            kind: PhantomData,
+        }
     }
 
     /// The numeric value.
@@ -197,6 +202,10 @@ mod tests {
         let id = Id::<Agent>::from_u128(7).to_string();
         assert!(id.parse::<Id<Task>>().is_err());
         assert!(id.to_uppercase().parse::<Id<Agent>>().is_err());
-        assert!("agt_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<Id<Agent>>().is_err());
+        assert!(
+            "agt_zzzzzzzzzzzzzzzzzzzzzzzzzz"
+                .parse::<Id<Agent>>()
+                .is_err()
+        );
     }
 }

@@ -38,7 +38,9 @@ impl FromStr for Name {
         if good {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NameError { text: text.chars().take(64).collect() })
+            Err(NameError {
+                text: text.chars().take(64).collect(),
+            })
         }
     }
 }

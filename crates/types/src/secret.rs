@@ -43,6 +43,9 @@ mod tests {
 
     #[test]
     fn debug_output_says_nothing_of_the_value() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "[redacted]");
+        assert_eq!(
+            format!("{:?}", Secret::new("hunter2".to_owned())),
+            "[redacted]"
+        );
     }
 }

@@ -96,13 +96,15 @@ impl FromStr for SpiffeId {
         };
         let domain: TrustDomain = domain.parse()?;
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
-        let segment_is_good = |segment: &str| {
-            !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed)
-        };
+        let segment_is_good =
+            |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed);
         if path.is_some_and(|path| !path.split('/').all(segment_is_good)) {
             return Err(SpiffeIdError::Path);
         }
-        Ok(Self { text: text.to_owned(), domain_len: domain.0.len() })
+        Ok(Self {
+            text: text.to_owned(),
+            domain_len: domain.0.len(),
+        })
     }
 }
 

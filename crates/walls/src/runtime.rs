@@ -71,7 +71,10 @@ pub fn closure(paths: &[PathBuf]) -> Result<Vec<DeclaredPath>, MeasureError> {
 /// Measures again what [`closure`] found before: gives the same where nothing changed. A link
 /// stands for itself; what it leads to was declared beside it.
 pub fn remeasure(paths: &[PathBuf]) -> Result<Vec<DeclaredPath>, MeasureError> {
-    let is_link = |path: &&PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let is_link = |path: &&PathBuf| {
+        path.symlink_metadata()
+            .is_ok_and(|found| found.is_symlink())
+    };
     let (links, others): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(is_link);
     let mut found = Found::default();
     for link in links {
@@ -165,7 +168,8 @@ impl Found {
     }
 
     fn note(&mut self, links: Vec<measure::Link>) {
-        self.links.extend(links.into_iter().map(|link| (link.at, link.target)));
+        self.links
+            .extend(links.into_iter().map(|link| (link.at, link.target)));
     }
 
     /// The real path of `path`, with the links on the way noted; `None` if it was seen before.

@@ -78,6 +78,31 @@ fn every_flipped_bit_of_every_file_is_found() {
 }
 
 #[test]
+fn flipped_bits_are_found_in_full_tiles_and_on_every_level() {
+    let denials: Vec<Event> = (0..300).map(|n| denial(n + 1000)).collect();
+    let mut log = Log::of_events(&server_events(), &denials);
+    check(&log).unwrap();
+    let paths: Vec<TilePath> = log.files.keys().copied().collect();
+    assert_eq!(
+        paths.len(),
+        5,
+        "full and partial, entries and two levels of hashes"
+    );
+    for path in paths {
+        let bits = log.files[&path].len() * 8;
+        for place in (0..bits).step_by(bits / 64 + 1) {
+            let flip = |log: &mut Log| {
+                log.files.get_mut(&path).unwrap()[place / 8] ^= 1 << (place % 8);
+            };
+            flip(&mut log);
+            assert!(check(&log).is_err(), "bit {place} of {path}");
+            flip(&mut log);
+        }
+    }
+    check(&log).unwrap();
+}
+
+#[test]
 fn a_file_that_is_missing_or_cut_is_found() {
     let log = Log::of(&good());
     for path in log.files.keys() {
@@ -162,7 +187,11 @@ fn a_cut_or_rewritten_tail_is_found_by_an_earlier_checkpoint() {
 fn another_logs_key_is_not_believed() {
     let log = Log::of(&good());
     let other = aims_crypto::SigningKey::generate(aims_crypto::Alg::Ed25519).unwrap();
-    let other = NoteSigner::new(crate::testing::ORIGIN.parse().unwrap(), other.into()).unwrap();
+    let other = NoteSigner::new(
+        crate::testing::ORIGIN.parse().unwrap(),
+        std::sync::Arc::new(other),
+    )
+    .unwrap();
     let checked = check_log(&log.files, &log.checkpoint, other.verifier_key());
     assert!(
         matches!(checked, Err(CheckError::Checkpoint(_))),
@@ -328,7 +357,7 @@ fn a_grant_that_the_server_did_not_sign_is_found() {
         .as_str()
         .unwrap()
         .to_owned();
-    let broken = format!("{}AAAA", &jws[..jws.len() - 4]);
+    let broken = format!("{}AAAA", jws.split_at(jws.len() - 4).0);
     let digest = aims_model::grant::grant_digest(&broken).to_string();
     let broken = with_body(|body| body.with("grant", broken).with("grant_digest", digest));
     let found = grant_problem(broken, Vec::new());
@@ -405,6 +434,11 @@ fn a_grant_without_the_persons_own_consent_is_found() {
     for (member, started) in cases {
         assert_eq!(differing(started), GrantProblem::Consent(member));
     }
+}
+
+#[test]
+fn a_consent_that_was_not_the_persons_or_was_used_before_is_found() {
+    let differing = |started| grant_problem(started, Vec::new());
     let by_other = signed_consent(&consent("c-1"), &keys().grant);
     let found = differing(started(&grant(task(), by_other), &keys().grant));
     assert!(

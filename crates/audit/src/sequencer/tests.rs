@@ -12,6 +12,9 @@ use crate::testing::{
     shipped, signer, task,
 };
 
+/// A name, what is shipped, and whether the error is the right one.
+type Case = (&'static str, Vec<Shipped>, fn(&TakeError) -> bool);
+
 fn note(n: u64) -> Event {
     event(EventKind::PolicyActivated, n, Object::new().with("n", n))
 }
@@ -105,7 +108,7 @@ async fn records_that_do_not_continue_the_chain_are_refused_and_nothing_is_taken
     let mut cut = good[2..].to_vec();
     cut[0].record.pop();
     let enrols = |events: &mut Vec<Event>| events[3] = server_events()[1].clone();
-    let cases: [(&str, Vec<Shipped>, fn(&TakeError) -> bool); 9] = [
+    let cases: [Case; 9] = [
         ("gap", good[3..].to_vec(), |e| {
             matches!(e, TakeError::Broken { seq: 4 })
         }),

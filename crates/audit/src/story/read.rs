@@ -1,5 +1,7 @@
 //! From records to the tree.
 
+mod parts;
+
 use std::collections::HashMap;
 
 use aims_json::{Limits, Object, Value};
@@ -7,12 +9,12 @@ use aims_model::record::RECORD_VERSION;
 use aims_model::{EventKind, Record, RecordError, Source};
 use aims_types::{Id, Task, Timestamp};
 
-use super::body::{Body, brief, shown};
+use super::body::{Body, shown};
 use super::{
-    Call, End, Ended, Flood, Gap, Hop, Instance, Launch, LaunchRefusal, Measured, Other, Outcome,
-    Place, Principal, RequestRefusal, Requirement, STORY_RECORDS_MAX, Session, Start, Story,
-    StoryError, Token, Verdict, WouldAllow, words,
+    Call, End, Ended, Instance, Launch, Other, Outcome, Place, STORY_RECORDS_MAX, Story,
+    StoryError, Token, Verdict,
 };
+use parts::{call, flood, instance, launch_refusal, other, request_refused, session, start};
 
 /// A record as it is told: known kinds, and kinds of a later release.
 struct Told {
@@ -161,7 +163,7 @@ impl Telling {
             EventKind::TokenIssued => self.token(one),
             EventKind::RequestRefused => self.story.refusals.push(request_refused(one)),
             EventKind::CallIntent => {
-                self.call(call(one.place(), body, Some(Verdict::Permit)), body)
+                self.call(call(one.place(), body, Some(Verdict::Permit)), body);
             }
             EventKind::CallDenied => self.call(call(one.place(), body, None), body),
             EventKind::CallOutcome => self.outcome(one),
@@ -276,240 +278,5 @@ impl Telling {
                 None => self.story.other.push(other),
             }
         }
-    }
-}
-
-fn start(one: &Told) -> Start {
-    let body = one.body();
-    let initiator = body.part("initiator");
-    let agent = body.raw("agent").unwrap_or_default();
-    let name = agent.rsplit_once("/agent/").map(|(_, name)| shown(name));
-    Start {
-        place: one.place(),
-        person: initiator.text("name"),
-        person_id: initiator.text("id"),
-        agent: name.or_else(|| body.text("agent")),
-        agent_id: body.text("agent"),
-        purpose: body.text("purpose"),
-        deadline: body.time("deadline"),
-        delegation: body.text("delegation"),
-        grant: body.digest("grant_digest"),
-        authority: body.raw("grant").and_then(words::of_grant),
-    }
-}
-
-fn instance(one: &Told) -> Instance {
-    let body = one.body();
-    let posture = body.part("posture");
-    let evidence = posture.part("evidence");
-    Instance {
-        place: one.place(),
-        instance: body.text("instance"),
-        run: body.text("run"),
-        node: body.text("node"),
-        host: posture.text("host"),
-        host_uid: posture.number("host_uid"),
-        assurance: posture.text("assurance"),
-        program: measured(evidence.part("program")),
-        interpreter: measured(evidence.part("interpreter")),
-        files: evidence.count("files"),
-        trees: evidence.count("trees"),
-        arguments: evidence.texts("arguments"),
-        renewed_at: Vec::new(),
-        tokens: Vec::new(),
-        refusals: Vec::new(),
-        ended: None,
-    }
-}
-
-fn measured(body: Body<'_>) -> Option<Measured> {
-    Some(Measured {
-        path: body.text("path")?,
-        digest: body.digest("digest"),
-    })
-}
-
-fn launch_refusal(one: &Told) -> LaunchRefusal {
-    let body = one.body();
-    let attestation = body.part("attestation");
-    let gaps = if body.has("gaps") { body } else { attestation };
-    let count = gaps.count("gaps");
-    let mut reasons = body.part("environment").texts("reasons");
-    reasons.extend(body.part("policy").text("reason"));
-    let derived = match (reasons.is_empty(), count) {
-        (false, _) => Some(reasons.join("; ")),
-        (true, 0) => None,
-        (true, _) => Some("what was seen is not as registered".to_owned()),
-    };
-    LaunchRefusal {
-        place: one.place(),
-        code: body.text("code"),
-        reason: body.text("reason").or(derived),
-        gaps: gaps.items("gaps").iter().map(gap).collect(),
-        gap_count: body.number("gap_count").unwrap_or(count),
-    }
-}
-
-fn gap(value: &Value) -> Gap {
-    let body = Body::of(value);
-    let text = |name| body.text(name).unwrap_or_else(|| "unknown".to_owned());
-    Gap {
-        part: text("part"),
-        expected: text("expected"),
-        seen: text("seen"),
-    }
-}
-
-fn request_refused(one: &Told) -> RequestRefusal {
-    let body = one.body();
-    let mut reasons: Vec<String> = body.text("reason").into_iter().collect();
-    reasons.extend(body.texts("reasons"));
-    RequestRefusal {
-        place: one.place(),
-        by: body.text("by"),
-        operation: body.text("operation"),
-        subject: body.text("subject").or_else(|| body.text("resource")),
-        code: body.text("code"),
-        reasons,
-    }
-}
-
-fn session(one: &Told) -> Session {
-    let body = one.body();
-    let mut details = Vec::new();
-    for name in ["why", "fault", "how"] {
-        details.extend(body.text(name).map(|text| format!("{name}: {text}")));
-    }
-    let tool = |value: &Value| {
-        let body = Body::of(value);
-        let (tool, how) = (body.text("tool")?, body.text("how")?);
-        Some(format!("tool `{tool}`: {how}"))
-    };
-    details.extend(body.items("tools").iter().filter_map(tool));
-    Session {
-        place: one.place(),
-        session: body.text("session"),
-        server: body.text("server"),
-        what: body.text("what"),
-        details,
-    }
-}
-
-/// A decision; a denial says itself whether something else would help.
-fn call(place: Place, body: Body<'_>, verdict: Option<Verdict>) -> Call {
-    let stepped = body.raw("decision") == Some("step_up");
-    let denied = if stepped {
-        Verdict::StepUp
-    } else {
-        Verdict::Denied
-    };
-    let authority = body.items("authority");
-    Call {
-        place,
-        verdict: verdict.unwrap_or(denied),
-        decision: body.text("decision_id"),
-        person: body.part("subject").text("name"),
-        agent: body.text("agent"),
-        instance: body.text("instance"),
-        resource: resource(body),
-        action: body.text("action"),
-        arguments: body.digest("arguments"),
-        reasons: body.texts("reasons"),
-        would_allow: authority.iter().filter_map(would_allow).collect(),
-        principals: body
-            .items("principals")
-            .iter()
-            .filter_map(principal)
-            .collect(),
-        hops: authority.iter().filter_map(hop).collect(),
-        requirements: body
-            .items("requirements")
-            .iter()
-            .filter_map(requirement)
-            .collect(),
-        policy: body.part("policy").text("id"),
-        revision: body.number("revision"),
-        outcome: None,
-    }
-}
-
-fn resource(body: Body<'_>) -> String {
-    let named = body.part("resource");
-    let text = |name| named.text(name);
-    match (
-        text("server"),
-        text("tool"),
-        text("host"),
-        named.number("port"),
-    ) {
-        (Some(server), Some(tool), _, _) => format!("{server}/{tool}"),
-        (_, _, Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(one), ..) | (_, Some(one), ..) | (_, _, Some(one), _) => one,
-        _ => body
-            .get("resource")
-            .map_or_else(|| "something".to_owned(), brief),
-    }
-}
-
-fn would_allow(value: &Value) -> Option<WouldAllow> {
-    let body = Body::of(value);
-    Some(WouldAllow {
-        argument: body.text("argument"),
-        allowed: body.text("would_allow")?,
-    })
-}
-
-fn principal(value: &Value) -> Option<Principal> {
-    let body = Body::of(value);
-    Some(Principal {
-        principal: body.text("principal")?,
-        decision: body.text("decision")?,
-        policies: body.texts("policies"),
-    })
-}
-
-fn hop(value: &Value) -> Option<Hop> {
-    let body = Body::of(value);
-    Some(Hop {
-        delegation: body.text("delegation")?,
-        refused: body.text("refused"),
-    })
-}
-
-fn requirement(value: &Value) -> Option<Requirement> {
-    let body = Body::of(value);
-    Some(Requirement {
-        policy: body.text("policy")?,
-        kind: body.text("kind")?,
-        met: body.get("met").and_then(Value::as_bool).unwrap_or(false),
-    })
-}
-
-fn flood(one: &Told) -> Flood {
-    let body = one.body();
-    let example = |name| {
-        let example = body.part(name);
-        let at = example.time("at").unwrap_or(one.at);
-        let place = Place { at, ..one.place() };
-        example.0.map(|_| call(place, example, None))
-    };
-    Flood {
-        place: one.place(),
-        principal: body.text("principal"),
-        count: body.number("count").unwrap_or_default(),
-        first: example("first"),
-        last: example("last"),
-    }
-}
-
-fn other(one: &Told) -> Other {
-    let kind = match &one.kind {
-        Ok(kind) => kind.as_str().to_owned(),
-        Err(kind) => kind.clone(),
-    };
-    Other {
-        place: one.place(),
-        kind,
-        members: one.body().members(),
     }
 }

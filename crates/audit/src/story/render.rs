@@ -1,13 +1,16 @@
 //! The tree as text.
 
-use std::fmt::Write as _;
+mod calls;
+mod node;
+
+use std::fmt;
 
 use aims_types::{Digest, Timestamp};
 
-use super::{
-    Call, Flood, Instance, Launch, LaunchRefusal, Measured, Outcome, RequestRefusal, Session,
-    Start, Story, Verdict,
-};
+use super::{Instance, Launch, LaunchRefusal, Measured, RequestRefusal, Session, Start, Story};
+
+use calls::{call, flood};
+use node::{Node, Paint};
 
 /// Narrowest text: below it, lines are cut into columns nobody can read.
 pub const WIDTH_MIN: usize = 40;
@@ -33,55 +36,38 @@ impl Default for Style {
     }
 }
 
-/// How a line is painted (ECMA-48 SGR).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Paint {
-    Plain,
-    Bold,
-    Good,
-    Bad,
-    Faint,
-}
-
-/// A line with what is below it.
-struct Node {
-    text: String,
-    paint: Paint,
-    below: Vec<Node>,
-}
-
 /// The story as a tree that a person can read.
 pub fn render(story: &Story, style: Style) -> String {
-    let day = Day::of(story);
+    let known = Known::of(story);
     let mut root = Node::new(Paint::Bold, format!("task {}", story.task));
     root.below.extend(story.start.iter().map(start));
     root.group(
         "launches",
-        story.launches.iter().map(|one| launch(one, &day)),
+        story.launches.iter().map(|one| launch(one, &known)),
     );
     root.group(
         "instances",
-        story.instances.iter().map(|one| instance(one, &day)),
+        story.instances.iter().map(|one| instance(one, &known)),
     );
     root.group(
         "sessions with tool servers",
-        story.sessions.iter().map(|one| session(one, &day)),
+        story.sessions.iter().map(|one| session(one, &known)),
     );
-    root.group("calls", story.calls.iter().map(|one| call(one, &day)));
+    root.group("calls", story.calls.iter().map(|one| call(one, &known)));
     root.group(
         "denied past the rate",
-        story.floods.iter().map(|one| flood(one, &day)),
+        story.floods.iter().map(|one| flood(one, &known)),
     );
     root.group(
         "requests refused",
-        story.refusals.iter().map(|one| refusal(one, &day)),
+        story.refusals.iter().map(|one| refusal(one, &known)),
     );
     root.group(
         "other records",
         story.other.iter().map(|one| {
             let mut node = Node::new(
                 Paint::Plain,
-                format!("{} {}", day.time(one.place.at), one.kind),
+                format!("{} {}", known.time(one.place.at), one.kind),
             );
             for (name, value) in &one.members {
                 node.add(Paint::Faint, format!("{name}: {value}"));
@@ -89,129 +75,49 @@ pub fn render(story: &Story, style: Style) -> String {
             node
         }),
     );
-    root.below.push(end(story, &day));
+    root.below.push(end(story, &known));
     let width = style.width.max(WIDTH_MIN);
     let mut out = String::new();
     root.draw(&mut out, ("", ""), Style { width, ..style });
     out
 }
 
-impl Paint {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Plain => "0",
-            Self::Bold => "1",
-            Self::Good => "32",
-            Self::Bad => "31",
-            Self::Faint => "2",
-        }
-    }
+/// What is said once, and shortens the rest: the date of the first day, and who the person is.
+struct Known<'a> {
+    day: String,
+    person: Option<(&'a str, &'a str)>,
+    one_instance: bool,
 }
 
-impl Node {
-    fn new(paint: Paint, text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            paint,
-            below: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, paint: Paint, text: impl Into<String>) {
-        self.below.push(Self::new(paint, text));
-    }
-
-    fn group(&mut self, title: &str, nodes: impl Iterator<Item = Self>) {
-        let below: Vec<Self> = nodes.collect();
-        if !below.is_empty() {
-            self.below.push(Self {
-                text: title.to_owned(),
-                paint: Paint::Bold,
-                below,
-            });
-        }
-    }
-
-    /// Writes the node with `first` before its first line and `rest` before all others.
-    fn draw(&self, out: &mut String, (first, rest): (&str, &str), style: Style) {
-        let hang = if self.below.is_empty() { "  " } else { "│ " };
-        let next = format!("{rest}{hang}");
-        let used = first.chars().count().max(next.chars().count());
-        let room = style.width.saturating_sub(used).max(1);
-        for (place, line) in wrap(&self.text, room).iter().enumerate() {
-            out.push_str(if place == 0 { first } else { &next });
-            if style.color && self.paint != Paint::Plain {
-                // Writing to a string can't fail.
-                let _ = write!(out, "\u{1b}[{}m{line}\u{1b}[0m", self.paint.code());
-            } else {
-                out.push_str(line);
-            }
-            out.push('\n');
-        }
-        for (place, node) in self.below.iter().enumerate() {
-            let last = place + 1 == self.below.len();
-            let (branch, below) = if last {
-                ("└─ ", "   ")
-            } else {
-                ("├─ ", "│  ")
-            };
-            node.draw(
-                out,
-                (&format!("{rest}{branch}"), &format!("{rest}{below}")),
-                style,
-            );
-        }
-    }
-}
-
-/// Lines of at most `room` characters, broken at spaces where there are any.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
-    for word in text.split(' ') {
-        let len = word.chars().count();
-        if used > 0 && used + 1 + len > room {
-            lines.push(std::mem::take(&mut line));
-            used = 0;
-        }
-        if used > 0 {
-            line.push(' ');
-            used += 1;
-        }
-        for char in word.chars() {
-            if used == room {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
-            }
-            line.push(char);
-            used += 1;
-        }
-    }
-    lines.push(line);
-    lines
-}
-
-/// The day on which the story starts: its date is said once.
-struct Day(String);
-
-impl Day {
-    fn of(story: &Story) -> Self {
+impl<'a> Known<'a> {
+    fn of(story: &'a Story) -> Self {
         let places = story.start.iter().map(|one| &one.place);
         let places = places.chain(story.calls.iter().map(|one| &one.place));
-        let text = places
-            .map(|place| place.at.to_string())
-            .next()
-            .unwrap_or_default();
-        Self(
-            text.split_once('T')
-                .map_or_else(String::new, |(day, _)| day.to_owned()),
-        )
+        let text = places.map(|place| place.at.to_string()).next();
+        let day = text.as_deref().and_then(|text| text.split_once('T'));
+        let start = story.start.as_ref();
+        let person =
+            start.and_then(|start| Some((&**start.person_id.as_ref()?, &**start.person.as_ref()?)));
+        Self {
+            day: day.map_or_else(String::new, |(day, _)| day.to_owned()),
+            person,
+            one_instance: story.instances.len() == 1,
+        }
     }
 
     fn time(&self, at: Timestamp) -> String {
         let text = at.to_string();
         match text.split_once('T') {
-            Some((day, time)) if day == self.0 => time.to_owned(),
+            Some((day, time)) if day == self.day => time.to_owned(),
             _ => text,
+        }
+    }
+
+    /// The name of the person with this id, or the id.
+    fn who(&self, id: Option<&'a String>) -> &'a str {
+        match (self.person, id) {
+            (Some((person, name)), Some(id)) if person == id => name,
+            (_, id) => or_unknown(id),
         }
     }
 }
@@ -222,6 +128,11 @@ fn short(digest: &Digest) -> String {
         "sha256:{}…",
         hex.chars().take(DIGEST_DIGITS).collect::<String>()
     )
+}
+
+/// The text after `before`, or nothing.
+fn maybe(before: &str, text: Option<impl fmt::Display>) -> String {
+    text.map_or_else(String::new, |text| format!("{before}{text}"))
 }
 
 fn or_unknown(text: Option<&String>) -> &str {
@@ -266,32 +177,24 @@ fn start(start: &Start) -> Node {
     node
 }
 
-fn launch(launch: &Launch, day: &Day) -> Node {
-    let (run, by) = (
-        or_unknown(launch.run.as_ref()),
-        or_unknown(launch.requested_by.as_ref()),
-    );
-    let at = day.time(launch.place.at);
+fn launch<'a>(launch: &'a Launch, known: &Known<'a>) -> Node {
+    let run = or_unknown(launch.run.as_ref());
+    let by = known.who(launch.requested_by.as_ref());
+    let at = known.time(launch.place.at);
     let mut node = Node::new(Paint::Plain, format!("{at} {run} asked for by {by}"));
     if let Some(at) = launch.redeemed_at {
         let by = or_unknown(launch.node.as_ref());
-        node.add(Paint::Plain, format!("{} taken up by {by}", day.time(at)));
+        node.add(Paint::Plain, format!("{} taken up by {by}", known.time(at)));
     }
     node.below
-        .extend(launch.refusals.iter().map(|one| launch_refusal(one, day)));
+        .extend(launch.refusals.iter().map(|one| launch_refusal(one, known)));
     node
 }
 
-fn launch_refusal(refusal: &LaunchRefusal, day: &Day) -> Node {
-    let code = refusal
-        .code
-        .as_ref()
-        .map_or_else(String::new, |code| format!(" {code}"));
-    let reason = refusal
-        .reason
-        .as_ref()
-        .map_or_else(String::new, |why| format!(": {why}"));
-    let at = day.time(refusal.place.at);
+fn launch_refusal(refusal: &LaunchRefusal, known: &Known<'_>) -> Node {
+    let code = maybe(" ", refusal.code.as_ref());
+    let reason = maybe(": ", refusal.reason.as_ref());
+    let at = known.time(refusal.place.at);
     let mut node = Node::new(Paint::Bad, format!("{at} refused{code}{reason}"));
     for gap in &refusal.gaps {
         let mut part = Node::new(Paint::Plain, gap.part.as_str());
@@ -309,9 +212,9 @@ fn launch_refusal(refusal: &LaunchRefusal, day: &Day) -> Node {
     node
 }
 
-fn instance(instance: &Instance, day: &Day) -> Node {
+fn instance(instance: &Instance, known: &Known<'_>) -> Node {
     let id = or_unknown(instance.instance.as_ref());
-    let at = day.time(instance.place.at);
+    let at = known.time(instance.place.at);
     let mut node = Node::new(Paint::Plain, format!("{at} {id} attested"));
     node.below
         .push(Node::new(Paint::Plain, environment(instance)));
@@ -340,23 +243,27 @@ fn instance(instance: &Instance, day: &Day) -> Node {
         let jti = or_unknown(token.jti.as_ref());
         let until = token
             .expires_at
-            .map_or_else(String::new, |at| format!(" until {}", day.time(at)));
-        let at = day.time(token.place.at);
+            .map_or_else(String::new, |at| format!(" until {}", known.time(at)));
+        let at = known.time(token.place.at);
         node.add(Paint::Plain, format!("{at} token {jti}{until}"));
     }
     for at in &instance.renewed_at {
         node.add(
             Paint::Faint,
-            format!("{} credential renewed", day.time(*at)),
+            format!("{} credential renewed", known.time(*at)),
         );
     }
-    node.below
-        .extend(instance.refusals.iter().map(|one| launch_refusal(one, day)));
+    node.below.extend(
+        instance
+            .refusals
+            .iter()
+            .map(|one| launch_refusal(one, known)),
+    );
     node.below.extend(instance.ended.as_ref().map(|ended| {
         let how = or_unknown(ended.how.as_ref());
         Node::new(
             Paint::Plain,
-            format!("{} ended: {how}", day.time(ended.place.at)),
+            format!("{} ended: {how}", known.time(ended.place.at)),
         )
     }));
     node
@@ -367,14 +274,8 @@ fn environment(instance: &Instance) -> String {
     let uid = instance
         .host_uid
         .map_or_else(String::new, |uid| format!(", host uid {uid}"));
-    let host = instance
-        .host
-        .as_ref()
-        .map_or_else(String::new, |host| format!(" on {host}"));
-    let node = instance
-        .node
-        .as_ref()
-        .map_or_else(String::new, |node| format!(", {node}"));
+    let host = maybe(" on ", instance.host.as_ref());
+    let node = maybe(", ", instance.node.as_ref());
     format!("assurance {assurance}{uid}{host}{node}")
 }
 
@@ -383,7 +284,7 @@ fn measured(name: &str, file: &Measured) -> Node {
     Node::new(Paint::Plain, format!("{name} {} {digest}", file.path))
 }
 
-fn session(session: &Session, day: &Day) -> Node {
+fn session(session: &Session, known: &Known<'_>) -> Node {
     let what = or_unknown(session.what.as_ref());
     let server = or_unknown(session.server.as_ref());
     let paint = if what == "refused" {
@@ -391,7 +292,7 @@ fn session(session: &Session, day: &Day) -> Node {
     } else {
         Paint::Plain
     };
-    let at = day.time(session.place.at);
+    let at = known.time(session.place.at);
     let mut node = Node::new(paint, format!("{at} {server} {what}"));
     for detail in &session.details {
         node.add(Paint::Plain, detail.as_str());
@@ -399,114 +300,11 @@ fn session(session: &Session, day: &Day) -> Node {
     node
 }
 
-fn call(call: &Call, day: &Day) -> Node {
-    let (paint, verdict) = match call.verdict {
-        Verdict::Permit => (Paint::Good, "permit"),
-        Verdict::Denied => (Paint::Bad, "denied"),
-        Verdict::StepUp => (Paint::Bad, "denied (step_up)"),
-    };
-    let arguments = call.arguments.as_ref().map_or_else(String::new, |digest| {
-        format!("  arguments {}", short(digest))
-    });
-    let (seq, at) = (call.place.seq, day.time(call.place.at));
-    let text = format!("#{seq} {at} {verdict} {}{arguments}", call.resource);
-    let mut node = Node::new(paint, text);
-    for reason in &call.reasons {
-        node.add(Paint::Bad, format!("reason: {reason}"));
-    }
-    for would in &call.would_allow {
-        let argument = would
-            .argument
-            .as_ref()
-            .map_or_else(String::new, |name| format!(" `{name}`"));
-        node.add(
-            Paint::Plain,
-            format!("would be allowed:{argument} {}", would.allowed),
-        );
-    }
-    for one in &call.requirements {
-        let (paint, met) = if one.met {
-            (Paint::Plain, "met")
-        } else {
-            (Paint::Bad, "not met")
-        };
-        node.add(
-            paint,
-            format!("requirement {} ({}): {met}", one.policy, one.kind),
-        );
-    }
-    for one in &call.principals {
-        let by = if one.policies.is_empty() {
-            String::new()
-        } else {
-            format!(" by {}", one.policies.join(", "))
-        };
-        node.add(
-            Paint::Plain,
-            format!("policy for {}: {}{by}", one.principal, one.decision),
-        );
-    }
-    for hop in &call.hops {
-        let said = hop.refused.as_ref().map_or_else(
-            || "allows".to_owned(),
-            |rule| format!("does not allow ({rule})"),
-        );
-        node.add(
-            Paint::Plain,
-            format!("authority {}: {said}", hop.delegation),
-        );
-    }
-    if call.verdict == Verdict::Permit {
-        node.below.push(outcome(call.outcome.as_ref()));
-    }
-    node
-}
-
-fn outcome(outcome: Option<&Outcome>) -> Node {
-    let Some(outcome) = outcome else {
-        return Node::new(Paint::Faint, "outcome: not recorded; under way, or unknown");
-    };
-    let paint = if outcome.outcome == "ok" {
-        Paint::Good
-    } else {
-        Paint::Bad
-    };
-    let mut text = format!("outcome: {}", outcome.outcome);
-    if let Some(millis) = outcome.millis {
-        let _ = write!(text, " after {millis} ms");
-    }
-    if let Some(bytes) = outcome.bytes.filter(|bytes| *bytes > 0) {
-        let _ = write!(text, ", {bytes} bytes");
-    }
-    if let Some(result) = &outcome.result {
-        let _ = write!(text, " {}", short(result));
-    }
-    if let Some(fault) = &outcome.fault {
-        let _ = write!(text, ": {fault}");
-    }
-    Node::new(paint, text)
-}
-
-fn flood(flood: &Flood, day: &Day) -> Node {
-    let who = or_unknown(flood.principal.as_ref());
-    let (count, at) = (flood.count, day.time(flood.place.at));
-    let mut node = Node::new(Paint::Bad, format!("{at} denied {count} times to {who}"));
-    node.group("first", flood.first.iter().map(|one| call(one, day)));
-    node.group("last", flood.last.iter().map(|one| call(one, day)));
-    node
-}
-
-fn refusal(refusal: &RequestRefusal, day: &Day) -> Node {
+fn refusal<'a>(refusal: &'a RequestRefusal, known: &Known<'a>) -> Node {
     let operation = or_unknown(refusal.operation.as_ref());
-    let code = refusal
-        .code
-        .as_ref()
-        .map_or_else(String::new, |code| format!(" {code}"));
-    let by = refusal
-        .by
-        .as_ref()
-        .map_or_else(String::new, |by| format!(" to {by}"));
-    let at = day.time(refusal.place.at);
+    let code = maybe(" ", refusal.code.as_ref());
+    let by = maybe(" to ", refusal.by.as_ref().map(|by| known.who(Some(by))));
+    let at = known.time(refusal.place.at);
     let mut node = Node::new(Paint::Bad, format!("{at} refused {operation}{code}{by}"));
     for reason in &refusal.reasons {
         node.add(Paint::Bad, format!("reason: {reason}"));
@@ -520,18 +318,12 @@ fn refusal(refusal: &RequestRefusal, day: &Day) -> Node {
     node
 }
 
-fn end(story: &Story, day: &Day) -> Node {
+fn end<'a>(story: &'a Story, known: &Known<'a>) -> Node {
     match &story.end {
         Some(end) => {
-            let at = day.time(end.place.at);
-            let why = end
-                .why
-                .as_ref()
-                .map_or_else(String::new, |why| format!(": {why}"));
-            let by = end
-                .by
-                .as_ref()
-                .map_or_else(String::new, |by| format!(" by {by}"));
+            let at = known.time(end.place.at);
+            let why = maybe(": ", end.why.as_ref());
+            let by = maybe(" by ", end.by.as_ref().map(|by| known.who(Some(by))));
             Node::new(Paint::Bold, format!("{at} task ended{by}{why}"))
         }
         None => Node::new(Paint::Bold, "no end of the task is recorded"),

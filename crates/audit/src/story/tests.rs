@@ -218,7 +218,7 @@ fn what_is_no_story_is_refused() {
         read(&bad),
         Err(StoryError::Record { place: 0, .. })
     ));
-    let record = of(&[started_event()], &[]).remove(0);
+    let record = of(&[], &[outcome(1)]).remove(0);
     let many = std::iter::repeat_n(record.as_slice(), STORY_RECORDS_MAX + 1);
     assert_eq!(Story::read(many), Err(StoryError::TooMany));
 }

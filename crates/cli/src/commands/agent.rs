@@ -65,5 +65,7 @@ pub(super) async fn run(command: AgentCommand, mut client: Client, output: Outpu
 async fn change(mut client: Client, name: &str, what: &str, output: Output) -> Result<()> {
     let path = format!("/v1/agents/{name}/{what}");
     let agent: Agent = client.post(&path, &serde_json::json!({})).await?;
-    output.show(&agent, |agent| format!("{} is {}", agent.name, agent.stage.as_str()))
+    output.show(&agent, |agent| {
+        format!("{} is {}", agent.name, agent.stage.as_str())
+    })
 }

@@ -23,15 +23,22 @@ const FILE_LEN_MAX: usize = 256 * (65_535 + 2);
 
 pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -> Result<()> {
     let LogCommand::Check { dir, checkpoint } = command;
-    let key: VerifierKey = profile.log_key.parse().context("the log key in the profile")?;
-    let remote = Remote { url: profile.log_url.parse()?, runtime: Handle::current() };
+    let key: VerifierKey = profile
+        .log_key
+        .parse()
+        .context("the log key in the profile")?;
+    let remote = Remote {
+        url: profile.log_url.parse()?,
+        runtime: Handle::current(),
+    };
     let note = match checkpoint {
         Some(file) => fs::read_to_string(&file).with_context(|| file.display().to_string())?,
         None => String::from_utf8(remote.fetch("checkpoint").await?.to_vec())?,
     };
     let note: SignedNote = note.parse()?;
     let checked = tokio::task::spawn_blocking(move || check(dir, &remote, &note, &key)).await?;
-    let report = checked.map_err(|reason| DoesNotHold(format!("the log does not hold: {reason}")))?;
+    let report =
+        checked.map_err(|reason| DoesNotHold(format!("the log does not hold: {reason}")))?;
     let value = serde_json::json!({
         "origin": report.origin,
         "size": report.size,
@@ -64,8 +71,11 @@ fn show(report: &LogReport) -> String {
             instant(chain.last_at),
         ]
     });
-    let kinds: Vec<String> =
-        report.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let kinds: Vec<String> = report
+        .kinds
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
     format!(
         "{} holds {} records under {}\n{}\n{}\n{} keys enrolled; {} permitted actions without an \
          outcome so far",
@@ -99,8 +109,14 @@ impl Remote {
             .body(Empty::<Bytes>::new())?;
         let answer = async {
             let response = sender.send_request(request).await?;
-            anyhow::ensure!(response.status().is_success(), "{path}: {}", response.status());
-            let body = Limited::new(response.into_body(), FILE_LEN_MAX).collect().await;
+            anyhow::ensure!(
+                response.status().is_success(),
+                "{path}: {}",
+                response.status()
+            );
+            let body = Limited::new(response.into_body(), FILE_LEN_MAX)
+                .collect()
+                .await;
             let body = body.map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
             Ok(body.to_bytes())
         };

@@ -52,7 +52,10 @@ pub(super) async fn run(command: McpCommand) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin());
     loop {
         let mut line = Vec::new();
-        let read = (&mut lines).take(LINE_LEN_MAX + 1).read_until(b'\n', &mut line).await?;
+        let read = (&mut lines)
+            .take(LINE_LEN_MAX + 1)
+            .read_until(b'\n', &mut line)
+            .await?;
         if read == 0 {
             break;
         }
@@ -93,7 +96,10 @@ impl Bridge {
         if let Some(session) = response.headers().get(&SESSION) {
             self.state.lock().await.session = Some(session.to_str()?.to_owned());
         }
-        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_vec());
+        let kind = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|kind| kind.as_bytes().to_vec());
         let status = response.status();
         let body = response.into_body();
         match kind.as_deref() {
@@ -110,7 +116,9 @@ impl Bridge {
     async fn events(&self, mut body: Incoming) -> Result<()> {
         let (mut pending, mut data) = (Vec::new(), Vec::new());
         while let Some(frame) = body.frame().await {
-            let Ok(bytes) = frame?.into_data() else { continue };
+            let Ok(bytes) = frame?.into_data() else {
+                continue;
+            };
             for byte in bytes {
                 if byte != b'\n' {
                     pending.push(byte);

@@ -27,7 +27,12 @@ pub(super) async fn run(
             });
             let person: Person = client()?.post("/v1/people", &body).await?;
             output.show(&person, |person| {
-                format!("{} ({}) is enrolled as {}", person.name, person.id, person.role.as_str())
+                format!(
+                    "{} ({}) is enrolled as {}",
+                    person.name,
+                    person.id,
+                    person.role.as_str()
+                )
             })
         }
         PersonCommand::Remove { name } => {

@@ -20,7 +20,11 @@ pub(super) async fn run(command: PolicyCommand, mut client: Client, output: Outp
             let body = serde_json::json!({"text": text});
             let policy: PolicyVersion = client.post("/v1/policy", &body).await?;
             output.show(&policy, |policy| {
-                format!("{} is in force since {}", policy.id, instant(policy.activated_at))
+                format!(
+                    "{} is in force since {}",
+                    policy.id,
+                    instant(policy.activated_at)
+                )
             })
         }
     }

@@ -52,7 +52,11 @@ pub(super) async fn run(
 
 fn launch(stream: UnixStream, request: &RunRequest) -> Result<ExitCode> {
     let ([stdin, stdout, stderr], carried) = streams()?;
-    send(&stream, request, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+    send(
+        &stream,
+        request,
+        [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+    )?;
     drop((stdin, stdout, stderr));
     for event in events(stream) {
         match event? {
@@ -61,7 +65,11 @@ fn launch(stream: UnixStream, request: &RunRequest) -> Result<ExitCode> {
             }
             RunEvent::Refused { code, reason, gaps } => {
                 let gaps: String = gaps.iter().map(|gap| format!("\n  {gap}")).collect();
-                return Err(NotStarted { code, reason: format!("{reason}{gaps}") }.into());
+                return Err(NotStarted {
+                    code,
+                    reason: format!("{reason}{gaps}"),
+                }
+                .into());
             }
             RunEvent::Ended { code } => {
                 carried.finish();
@@ -104,7 +112,9 @@ impl Carried {
 
 /// The program as an absolute path: a bare name is looked up as a shell would.
 fn resolve(mut command: Vec<String>) -> Result<Vec<String>> {
-    let Some(program) = command.first_mut() else { bail!("the command names no program") };
+    let Some(program) = command.first_mut() else {
+        bail!("the command names no program")
+    };
     if !program.contains('/') {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&paths)

@@ -55,7 +55,9 @@ pub(super) async fn init(
 pub(super) fn check_config(file: &Path, output: Output) -> Result<()> {
     let config = Config::load(file, std::env::vars())?;
     let text = toml::to_string(&config).context("the configuration can't be shown")?;
-    output.show(&config, |_| format!("# every key, with its value in force\n{text}"))
+    output.show(&config, |_| {
+        format!("# every key, with its value in force\n{text}")
+    })
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) {

@@ -124,10 +124,16 @@ fn grant_of(jws: &str) -> Result<Grant> {
 /// What an authority allows, in plain words.
 fn in_words(authority: &Authority) -> String {
     let value = authority.to_value();
-    let details = value.get("authorization_details").and_then(|list| list.as_array());
+    let details = value
+        .get("authorization_details")
+        .and_then(|list| list.as_array());
     let rows = details.unwrap_or_default().iter().map(|detail| {
         let text = |name: &str| {
-            detail.get(name).map(aims_json::Value::to_string).unwrap_or_default().replace('"', "")
+            detail
+                .get(name)
+                .map(aims_json::Value::to_string)
+                .unwrap_or_default()
+                .replace('"', "")
         };
         match detail.get("type").and_then(|kind| kind.as_str()) {
             Some("https_connect") => [
@@ -135,13 +141,30 @@ fn in_words(authority: &Authority) -> String {
                 "connect".to_owned(),
                 "opaque: only host and bytes are seen".to_owned(),
             ],
-            _ => [text("server"), text("actions"), text("arguments")],
+            _ => [
+                text("server"),
+                text("actions").replace(',', "\n").replace(['[', ']'], ""),
+                arguments(detail),
+            ],
         }
     });
-    let limits = value.get("limits").map(aims_json::Value::to_string).unwrap_or_default();
+    let limits = value
+        .get("limits")
+        .map(aims_json::Value::to_string)
+        .unwrap_or_default();
     format!(
         "{}\nlimits: {}",
         table(["on", "may", "if"], rows),
         limits.replace(['"', '{', '}'], "").replace(',', ", ")
     )
+}
+
+/// One line for each argument that an authority names.
+fn arguments(detail: &aims_json::Value) -> String {
+    let arguments = detail.get("arguments").and_then(|value| value.as_object());
+    let lines = arguments.into_iter().flat_map(aims_json::Object::iter).map(|(name, value)| {
+        let bounds = value.to_string().replace(['"', '{', '}'], "").replace(':', ": ");
+        format!("{name}: {}", bounds.replace(',', ", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -11,7 +11,7 @@ use aims_model::{Event, EventKind, Instance, PolicyVersion, Posture, Run};
 use aims_store::{Reader, Txn};
 use aims_types::{Cx, Revision};
 
-use super::checks::Checks;
+use super::checks::{Checks, Voucher};
 use super::credential::credential;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
@@ -106,7 +106,11 @@ pub(crate) async fn attest(
     let run = launchable(txn.as_mut(), cx, &attestation).await?;
     let key = own_key(txn.as_mut(), &attestation.jwk).await?;
     check_size(&attestation.posture)?;
-    let node = is_enrolled_node(txn.as_mut(), attestation.node).await?;
+    // A ticket makes the node that redeemed it answer for the launch; knowing its id does not.
+    let node = Voucher {
+        enrolled: is_enrolled_node(txn.as_mut(), attestation.node).await?,
+        took_it_up: run.redeemed_by == Some(attestation.node),
+    };
     let missing = || Fault::Inconsistent(format!("run `{}` has no agent", run.id));
     let agent = txn.agent(run.agent).await?.ok_or_else(missing)?;
     let mut checks = Checks::of(&agent, &attestation.posture, node);
@@ -136,15 +140,14 @@ pub(crate) async fn attest(
         node: attestation.node,
         posture: attestation.posture,
         jkt: Thumbprint::of(&key).to_string(),
+        jwk: canonical_jwk(&Jwk::new(key)),
         stage: Stage::Live { since: cx.now },
     };
     let (grant, wit) = credential(plane, cx, &live, (instance.id, key))?;
-    let jwk = canonical_jwk(&Jwk::new(key));
     let body = checks
         .to_body(Object::new())?
         .with("wit", wit)
-        .with("jwk", jwk);
-    let body = body.with("revision", revision.number());
+        .with("revision", revision.number());
     let made = made_event(cx, &instance, (&live, &policy), body)?;
     insert(txn, &instance, made).await?;
     Ok((grant, revision))
@@ -211,6 +214,7 @@ fn made_event(
         .with("run", instance.run.to_string())
         .with("node", instance.node.to_string())
         .with("jkt", instance.jkt.as_str())
+        .with("jwk", instance.jwk.as_str())
         .with("posture", value(&instance.posture)?)
         .with("in_force", policy_body(policy));
     Ok(event(cx, EventKind::InstanceAttested, body).of_task(instance.task))

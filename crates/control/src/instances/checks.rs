@@ -23,13 +23,23 @@ pub(crate) struct Checks {
     pub(crate) policy: Option<(&'static str, String)>,
 }
 
+/// What is known of the node that vouches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Voucher {
+    /// It has an enrolled key.
+    pub(crate) enrolled: bool,
+    /// It is the one that took up the launch.
+    pub(crate) took_it_up: bool,
+}
+
 impl Checks {
     /// Compares what was seen with the registration, and looks at where it runs.
-    pub(crate) fn of(agent: &Agent, posture: &Posture, node_is_enrolled: bool) -> Self {
+    pub(crate) fn of(agent: &Agent, posture: &Posture, node: Voucher) -> Self {
         let host_is_good = (1..=HOST_LEN_MAX).contains(&posture.host.len())
             && !posture.host.chars().any(char::is_control);
         let found = [
-            (node_is_enrolled, "the node is not enrolled"),
+            (node.enrolled, "the node is not enrolled"),
+            (node.took_it_up, "another node took up the launch"),
             (
                 posture.assurance >= agent.assurance,
                 "the walls are weaker than registered",

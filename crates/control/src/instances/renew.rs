@@ -6,12 +6,12 @@ use aims_links::{InstanceGrant, Refusal};
 use aims_model::{EventKind, Evidence, EvidenceGap, Instance, Posture};
 use aims_types::{self as types, Cx, Id, Node, Revision};
 
-use super::checks::Checks;
+use super::checks::{Checks, Voucher};
 use super::credential::credential;
 use super::ended;
-use super::key::key_of;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
+use crate::keyring::parse_jwk;
 use crate::liveness::{LiveInstance, NotLive};
 use crate::recording::{event, value};
 use crate::runs::bounded;
@@ -64,8 +64,11 @@ pub(crate) async fn renew(
         evidence,
         ..instance.posture.clone()
     };
-    let enrolled = is_enrolled_node(txn.as_mut(), node).await?;
-    let mut checks = Checks::of(&of.agent, &posture, enrolled);
+    let voucher = Voucher {
+        enrolled: is_enrolled_node(txn.as_mut(), node).await?,
+        took_it_up: true,
+    };
+    let mut checks = Checks::of(&of.agent, &posture, voucher);
     checks
         .gaps
         .extend(changed(&instance.posture.evidence, &posture.evidence)?);
@@ -74,7 +77,7 @@ pub(crate) async fn renew(
         let revision = end_changed(plane, cx, instance, (&checks, &refusal)).await?;
         return Err(RenewError::Ended(Box::new(refusal), revision));
     }
-    let key = key_of(txn.as_mut(), &instance).await?;
+    let key = parse_jwk(&instance.jwk).map_err(|error| Fault::Inconsistent(error.to_string()))?;
     let (grant, wit) = credential(plane, cx, &of, (id, key))?;
     let body = checks
         .to_body(Object::new())?

@@ -69,6 +69,7 @@ pub(crate) async fn redeem(
     let mut run = usable(txn.as_mut(), cx, requested).await?;
     let live = LiveTask::find(txn.as_mut(), run.task, cx.now).await?;
     run.redeemed_at = Some(cx.now);
+    run.redeemed_by = Some(requested.node);
     txn.run_update(&run).await?;
     let body = Object::new()
         .with("run", run.id.to_string())

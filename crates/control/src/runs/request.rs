@@ -110,8 +110,13 @@ async fn request(
     let unknown = || RequestRunError::NotLive(NotLive::UnknownTask);
     let of = txn.task(task).await?.ok_or_else(unknown)?;
     let agent = txn.agent(of.agent).await?.ok_or_else(unknown)?;
-    // Whose agent it is is asked first: others learn nothing of the task's state.
-    let principal = principal.owning(&agent)?;
+    // Whose agent it is is asked first: others learn nothing of the task, not even that it is
+    // there. Who started it sees it anyway.
+    let initiated = of.initiator == principal.person().id;
+    let principal = principal.owning(&agent).map_err(|error| match error {
+        AccessError::NotOwner { .. } if !initiated => unknown(),
+        error => error.into(),
+    })?;
     if agent.name.as_str() != named {
         let seen = named.chars().take(SHOWN_LEN_MAX).collect();
         return Err(RequestRunError::OtherAgent {
@@ -129,6 +134,7 @@ async fn request(
         ticket: sha256(ticket.expose().as_bytes()),
         expires_at: cx.now.plus(Duration::from_secs(TICKET_TTL_SECS)),
         redeemed_at: None,
+        redeemed_by: None,
     };
     txn.run_insert(&run).await?;
     let body = Object::new()

@@ -73,7 +73,13 @@ async fn end(
     let mut task = txn.task(id).await?.ok_or(EndTaskError::Unknown(id))?;
     let agent = txn.agent(task.agent).await?;
     let agent = agent.ok_or_else(|| Fault::Inconsistent(format!("task `{id}` has no agent")))?;
-    principal.party_to(&task, &agent)?;
+    principal
+        .party_to(&task, &agent)
+        .map_err(|error| match error {
+            // A task that they may not see is not told from one that does not exist.
+            AccessError::NotOwner { .. } => EndTaskError::Unknown(id),
+            error => error.into(),
+        })?;
     let done = ended(txn.as_mut(), cx, &mut task, (revision, "asked for")).await?;
     let event = done.map_err(|why| EndTaskError::Stage { task: id, why })?;
     txn.commit(vec![event]).await?;

@@ -157,7 +157,8 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         | Op::PolicyActivate => [ROLE, ROLE, ROLE],
         Op::People => [None, ROLE, ROLE],
         Op::Agents | Op::Servers | Op::Policy | Op::Tasks => [None, None, None],
-        Op::TaskStart | Op::TaskEnd | Op::RunRequest => [ROLE, OWNER, None],
+        Op::TaskStart => [ROLE, OWNER, None],
+        Op::TaskEnd | Op::RunRequest => [ROLE, UNKNOWN, None],
         Op::Task | Op::Trace => [None, UNKNOWN, None],
         Op::Expire | Op::NodeJoin | Op::GatewayJoin => [SERVER, SERVER, SERVER],
     }

@@ -1,47 +1,41 @@
 //! One call of a tool: decided, durable, looked at once more, sent on, and concluded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aims_authority::{Call, Rule};
 use aims_crypto::sha256;
 use aims_decision::{Findings, Reason};
 use aims_json::{Object, Value};
 use aims_mcp::build::{self, OutgoingToolCall};
-use aims_mcp::{ProgressToken, Raw, Request, RequestId, ToolCall, code, sse};
-use aims_types::{BootTime, Name};
+use aims_mcp::{ProgressToken, Raw, Request, RequestId, ToolCall, code};
+use aims_types::Name;
 use http::StatusCode;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::flight::Flight;
 use super::open::note_strays;
 use super::session::{CallEntry, CallRefused, ListFault, Session};
 use crate::authn::Caller;
 use crate::core::{Admitted, Core, Refusal};
 use crate::journal::JournalError;
-use crate::live::Live;
 use crate::records::{self, Action, Resource};
 use crate::respond::{self, Lesson};
 use crate::state::State;
-use crate::stream::{Stream, Writer, channel};
-use crate::tool::peer::{Answer, Asked, Asking, PeerFault};
+use crate::stream::{Stream, channel};
 
-/// How long an answer waits for the agent to read it.
-const DELIVERY_MAX: Duration = Duration::from_mins(1);
-/// Most progress that waits to be passed on.
-const PROGRESS_WAITING_MAX: usize = 64;
 /// What the arguments are if the call has none.
 const NO_ARGUMENTS: &[u8] = b"{}";
 
 /// A call as it was parsed, once, independent of its message.
 pub(crate) struct Wanted {
-    id: RequestId,
-    tool: String,
-    arguments: Object,
-    raw: Option<Raw<'static>>,
-    progress_token: Option<ProgressToken>,
-    meta: Vec<(String, Raw<'static>)>,
-    action: Action,
+    pub(crate) id: RequestId,
+    pub(crate) tool: String,
+    pub(crate) arguments: Object,
+    pub(crate) raw: Option<Raw<'static>>,
+    pub(crate) progress_token: Option<ProgressToken>,
+    pub(crate) meta: Vec<(String, Raw<'static>)>,
+    pub(crate) action: Action,
 }
 
 /// How a call is answered.
@@ -50,28 +44,6 @@ enum Reply {
     Message(StatusCode, Vec<u8>),
     /// With a stream.
     Events(Stream),
-}
-
-/// How a call that was sent on ended.
-enum End {
-    Answered(Answer),
-    Cancelled,
-    Cut,
-    Timeout,
-    Failed(PeerFault),
-}
-
-/// A permitted call on its way.
-struct Flight {
-    core: Arc<Core>,
-    caller: Caller,
-    session: Arc<Session>,
-    wanted: Wanted,
-    admitted: Admitted,
-    entry: CallEntry,
-    live: Live,
-    gone: CancellationToken,
-    started: BootTime,
 }
 
 impl Wanted {
@@ -115,7 +87,7 @@ impl Wanted {
     }
 
     /// The message toward the tool: our id and token, the arguments byte for byte.
-    fn onward(&self, id: i64) -> Vec<u8> {
+    pub(crate) fn onward(&self, id: i64) -> Vec<u8> {
         build::tools_call(&OutgoingToolCall {
             id: id.into(),
             name: &self.tool,
@@ -349,162 +321,7 @@ async fn refused(
     (StatusCode::OK, body)
 }
 
-impl Flight {
-    /// Sends the call on, follows it to its end, records that, and answers.
-    async fn fly(self, writer: Writer) {
-        let end = if self.core.look_again(&self.caller).is_err() {
-            End::Cut
-        } else {
-            self.follow(&writer).await
-        };
-        let answer = self.answer(&end);
-        let body = self.outcome(&end);
-        let recorded = self
-            .core
-            .conclude(&self.caller, &self.admitted.reserved, body)
-            .await;
-        let gate = writer.gate();
-        if matches!(end, End::Cut) {
-            gate.close();
-            self.session.peer.stop(PeerFault::CutOff);
-            // Only when nothing of the tool runs on may the cut-off be acknowledged.
-            self.session.reaped.cancelled().await;
-            return;
-        }
-        let last = match (end, recorded) {
-            (_, Err(_)) => Some(unrecorded_bytes(&self.wanted.id).1),
-            // MCP 2025-11-25, Cancellation: a request that was taken back is not answered.
-            (End::Cancelled, Ok(())) => None,
-            (_, Ok(())) => Some(answer),
-        };
-        let Self {
-            live, gone, entry, ..
-        } = self;
-        drop(entry);
-        let deliver = async move {
-            if let Some(last) = last {
-                writer.send(sse::event(None, &last)).await;
-            }
-            drop(writer);
-            gone.cancelled().await;
-        };
-        // Until the agent has read it all, a cut-off still ends it.
-        tokio::select! {
-            biased;
-            () = live.cut().cancelled() => gate.close(),
-            () = deliver => {}
-            () = tokio::time::sleep(DELIVERY_MAX) => gate.close(),
-        }
-    }
-
-    async fn follow(&self, writer: &Writer) -> End {
-        let (events, mut progress) = mpsc::channel(PROGRESS_WAITING_MAX);
-        let asking = Asking {
-            answer_as: Some(self.wanted.id.clone()),
-            progress: self
-                .wanted
-                .progress_token
-                .clone()
-                .map(|token| (token, events)),
-        };
-        let limits = &self.core.config.limits;
-        let deadline = tokio::time::sleep(limits.call);
-        tokio::pin!(deadline);
-        let sending = self.session.peer.ask(asking, |id| self.wanted.onward(id));
-        let asked = tokio::select! {
-            biased;
-            () = self.live.cut().cancelled() => return End::Cut,
-            () = &mut deadline => return self.too_late(),
-            asked = sending => asked,
-        };
-        let mut asked = match asked {
-            Ok(asked) => asked,
-            Err(fault) => return Self::broken(fault),
-        };
-        let mut ticks = tokio::time::interval(limits.keep_alive);
-        ticks.reset();
-        loop {
-            tokio::select! {
-                biased;
-                () = self.live.cut().cancelled() => return End::Cut,
-                () = self.gone.cancelled() => return self.take_back(&asked).await,
-                () = self.entry.cancelled.cancelled() => return self.take_back(&asked).await,
-                answer = asked.answer() => {
-                    // What the tool told before its answer comes before it.
-                    while let Ok(event) = progress.try_recv() {
-                        writer.offer(sse::event(None, &event));
-                    }
-                    return answer.map_or_else(Self::broken, End::Answered);
-                }
-                () = &mut deadline => return self.too_late(),
-                Some(event) = progress.recv() => writer.offer(sse::event(None, &event)),
-                _ = ticks.tick() => writer.offer(sse::keep_alive().to_vec()),
-            }
-        }
-    }
-
-    /// Tells the tool, by the id it knows, that nobody waits any more.
-    async fn take_back(&self, asked: &Asked) -> End {
-        let message = build::cancelled(&asked.id().into(), Some("the caller took it back"));
-        let sent = self.session.peer.send(message);
-        // A tool that does not read is no reason to wait.
-        let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
-        End::Cancelled
-    }
-
-    /// A tool that hangs costs its session: nothing else ends what it does.
-    fn too_late(&self) -> End {
-        self.session.peer.stop(PeerFault::Silent);
-        End::Timeout
-    }
-
-    fn broken(fault: PeerFault) -> End {
-        if fault == PeerFault::CutOff {
-            End::Cut
-        } else {
-            End::Failed(fault)
-        }
-    }
-
-    fn outcome(&self, end: &End) -> Object {
-        let (name, result, bytes) = match end {
-            End::Answered(answer) => {
-                let name = if answer.is_error { "tool_error" } else { "ok" };
-                (name, Some(answer.digest), answer.bytes.len())
-            }
-            End::Cancelled => ("cancelled", None, 0),
-            End::Cut => ("cut", None, 0),
-            End::Timeout => ("timeout", None, 0),
-            End::Failed(_) => ("failed", None, 0),
-        };
-        let elapsed = self.core.clock.boot().since(self.started);
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let seconds = elapsed.as_secs_f64();
-        metrics::histogram!("aims_gateway_call_seconds", "outcome" => name).record(seconds);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
-        match end {
-            End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
-            _ => body,
-        }
-    }
-
-    fn answer(&self, end: &End) -> Vec<u8> {
-        let id = &self.wanted.id;
-        match end {
-            End::Answered(answer) => answer.bytes.clone(),
-            End::Cancelled => failed(id, "the call was cancelled"),
-            End::Cut => failed(id, "the call was cut off"),
-            End::Timeout => failed(id, "the tool did not answer in time; its session was ended"),
-            End::Failed(fault) => failed(
-                id,
-                &format!("the tool's server failed: {fault}; its session was ended"),
-            ),
-        }
-    }
-}
-
-fn failed(id: &RequestId, text: &str) -> Vec<u8> {
+pub(crate) fn failed(id: &RequestId, text: &str) -> Vec<u8> {
     let error = build::ErrorAnswer {
         code: code::UPSTREAM_FAILED,
         message: records::short(text),
@@ -513,7 +330,7 @@ fn failed(id: &RequestId, text: &str) -> Vec<u8> {
     build::error(Some(id), &error)
 }
 
-fn unrecorded_bytes(id: &RequestId) -> (StatusCode, Vec<u8>) {
+pub(crate) fn unrecorded_bytes(id: &RequestId) -> (StatusCode, Vec<u8>) {
     let error = build::ErrorAnswer {
         code: code::INTERNAL_ERROR,
         message: "the log can't be written, so nothing is allowed; an operator has to look"

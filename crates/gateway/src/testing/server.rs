@@ -83,6 +83,7 @@ impl ToolHost for Bench {
             stdin,
             stdout,
             stderr: Box::new(empty()),
+            hidden: Vec::new(),
             process: Box::new(process),
         })
     }
@@ -189,7 +190,7 @@ impl Server {
                 }
             },
             "long" => loop {
-                if self.output.write_all(&[b'x'; 65536]).await.is_err() {
+                if self.output.write_all(&vec![b'x'; 65536]).await.is_err() {
                     return false;
                 }
             },

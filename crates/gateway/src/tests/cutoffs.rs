@@ -101,4 +101,13 @@ async fn states_are_taken_in_their_order_and_an_unusable_one_denies_everything()
     assert!(broken.await.is_err());
     assert_eq!(agent.call(2, "echo", "{}").await.status, 503);
     assert_eq!(world.bench.running.load(Ordering::SeqCst), 0);
+    let older = world
+        .try_change(|state| state.revision = Revision::new(999))
+        .await;
+    assert!(older.is_err(), "no older state comes back");
+    world
+        .change(|state| state.revision = Revision::new(1001))
+        .await;
+    let again = Agent::open(&world, &task, 2).await;
+    assert!(again.call(1, "echo", "{}").await.result().is_some());
 }

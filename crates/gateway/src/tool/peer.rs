@@ -12,24 +12,21 @@ use std::time::Duration;
 use aims_crypto::sha256;
 use aims_json::Value;
 use aims_mcp::build::{self, ErrorAnswer};
-use aims_mcp::stdio::{LineSplitter, frame, single_line};
+use aims_mcp::stdio::{frame, single_line};
 use aims_mcp::{
     Message, Notice, Notification, ProgressToken, Request, RequestId, Response, code, limits,
 };
 use aims_types::{BootTime, Clock, Digest};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+mod pump;
 
 use super::ToolChild;
 
 /// Most messages that wait for the tool to read them.
 const LINES_WAITING_MAX: usize = 64;
-/// Bytes read at once.
-const READ_LEN: usize = 64 << 10;
-/// Most bytes of a tool's log that are kept in ours, for one line.
-const LOG_LINE_LEN_MAX: usize = 1024;
 /// Most cancelled requests whose late answers are still expected.
 const CANCELLED_MAX: usize = 1024;
 
@@ -133,6 +130,7 @@ impl Peer {
             stdout,
             stderr,
             process,
+            hidden,
         } = child;
         let (outgoing, lines) = mpsc::channel(LINES_WAITING_MAX);
         let shared = Arc::new(Shared {
@@ -142,9 +140,9 @@ impl Peer {
             tools_changed: AtomicBool::new(false),
             messages_per_sec,
         });
-        tasks.spawn(write(Arc::clone(&shared), stdin, lines));
-        tasks.spawn(read(Arc::clone(&shared), stdout, clock));
-        tasks.spawn(log(shared.stopped.clone(), stderr));
+        tasks.spawn(pump::write(Arc::clone(&shared), stdin, lines));
+        tasks.spawn(pump::read(Arc::clone(&shared), stdout, clock));
+        tasks.spawn(pump::log(shared.stopped.clone(), stderr, hidden));
         (Self(shared), process)
     }
 
@@ -383,80 +381,3 @@ impl Shared {
 fn line(message: &[u8]) -> Result<Vec<u8>, PeerFault> {
     frame(&single_line(message)).map_err(|error| PeerFault::Garbage(error.to_string()))
 }
-
-async fn read(
-    shared: Arc<Shared>,
-    mut stdout: Box<dyn AsyncRead + Send + Unpin>,
-    clock: Arc<dyn Clock>,
-) {
-    let mut splitter = LineSplitter::new(limits::TOOL_MESSAGE.bytes);
-    let mut buffer = vec![0; READ_LEN];
-    let fault = 'conversation: loop {
-        let read = tokio::select! {
-            biased;
-            () = shared.stopped.cancelled() => return,
-            read = stdout.read(&mut buffer) => read,
-        };
-        let Ok(count @ 1..) = read else {
-            break PeerFault::Ended;
-        };
-        for line in splitter.push(buffer.get(..count).unwrap_or_default()) {
-            let taken = match line {
-                Ok(line) => shared.take(&line, clock.as_ref()),
-                Err(_) => Err(PeerFault::Flood("bytes in one line")),
-            };
-            if let Err(fault) = taken {
-                break 'conversation fault;
-            }
-        }
-    };
-    shared.fail(fault);
-}
-
-async fn write(
-    shared: Arc<Shared>,
-    mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
-    mut lines: mpsc::Receiver<Vec<u8>>,
-) {
-    loop {
-        let line = tokio::select! {
-            biased;
-            () = shared.stopped.cancelled() => return,
-            line = lines.recv() => line,
-        };
-        let Some(line) = line else { return };
-        let written = tokio::select! {
-            biased;
-            () = shared.stopped.cancelled() => return,
-            written = async { stdin.write_all(&line).await?; stdin.flush().await } => written,
-        };
-        if written.is_err() {
-            shared.fail(PeerFault::Deaf);
-            return;
-        }
-    }
-}
-
-/// A tool's log goes to ours at the level `debug`, shortened, and never to an agent.
-async fn log(stopped: CancellationToken, mut stderr: Box<dyn AsyncRead + Send + Unpin>) {
-    let mut splitter = LineSplitter::new(LOG_LINE_LEN_MAX);
-    let mut buffer = vec![0; READ_LEN];
-    loop {
-        let read = tokio::select! {
-            biased;
-            () = stopped.cancelled() => return,
-            read = stderr.read(&mut buffer) => read,
-        };
-        let Ok(count @ 1..) = read else { return };
-        for line in splitter
-            .push(buffer.get(..count).unwrap_or_default())
-            .into_iter()
-            .flatten()
-        {
-            tracing::debug!(tool_log = %String::from_utf8_lossy(&line).escape_debug());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

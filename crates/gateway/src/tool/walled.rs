@@ -117,6 +117,7 @@ impl WalledHost {
 impl ToolHost for WalledHost {
     async fn start(&self, _: &Name, spec: &ServerSpec) -> Result<ToolChild, StartFault> {
         let (host, spec) = (self.clone(), spec.clone());
+        let hidden = spec.env.values().cloned().collect();
         let started = spawn_blocking(move || host.start_blocking(&spec)).await;
         let (process, ends) = started.map_err(walls)??;
         Ok(ToolChild {
@@ -124,6 +125,7 @@ impl ToolHost for WalledHost {
             stdout: Box::new(pipe::Receiver::from_owned_fd(ends.stdout).map_err(walls)?),
             stderr: Box::new(pipe::Receiver::from_owned_fd(ends.stderr).map_err(walls)?),
             process: Box::new(process),
+            hidden,
         })
     }
 }

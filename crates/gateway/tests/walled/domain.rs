@@ -34,6 +34,9 @@ const POLICY: &str = r#"@id("all") permit (principal, action, resource);"#;
 const AUTHORITY: &str = r#"{"authorization_details":[{"type":"mcp_tool","server":"small",
     "actions":["read","whoami"],"arguments":{"path":"any"}}],"limits":{}}"#;
 
+/// The one instance.
+pub(crate) const INSTANCE: Id<types::Instance> = Id::from_u128(5);
+
 /// Keys, one chain, one instance.
 pub(crate) struct Domain {
     token: SigningKey,
@@ -78,10 +81,6 @@ impl Domain {
 
     pub(crate) const fn now(&self) -> Timestamp {
         self.started
-    }
-
-    pub(crate) const fn instance(&self) -> Id<types::Instance> {
-        Id::from_u128(5)
     }
 
     pub(crate) fn shipped(&self) -> u64 {
@@ -192,7 +191,7 @@ impl Domain {
             act: Some(ActorChain::new(actor, Vec::new()).unwrap()),
             authorization_details: parse(details, &Limits::TOKEN).unwrap(),
             task: Id::from_u128(3),
-            instance: self.instance(),
+            instance: INSTANCE,
             chain: aims_oauth::Chain::new(vec![grant_digest(&self.jws)]).unwrap(),
             revision: Revision::new(10),
         };

@@ -52,7 +52,9 @@ pub(super) async fn activate(
     State(plane): State<ControlPlane>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(committed(&plane.agent_activate(&cx, &agent_name(&name)?).await?))
+    Ok(committed(
+        &plane.agent_activate(&cx, &agent_name(&name)?).await?,
+    ))
 }
 
 pub(super) async fn suspend(
@@ -60,7 +62,9 @@ pub(super) async fn suspend(
     State(plane): State<ControlPlane>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(committed(&plane.agent_suspend(&cx, &agent_name(&name)?).await?))
+    Ok(committed(
+        &plane.agent_suspend(&cx, &agent_name(&name)?).await?,
+    ))
 }
 
 pub(super) async fn retire(
@@ -68,9 +72,12 @@ pub(super) async fn retire(
     State(plane): State<ControlPlane>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(committed(&plane.agent_retire(&cx, &agent_name(&name)?).await?))
+    Ok(committed(
+        &plane.agent_retire(&cx, &agent_name(&name)?).await?,
+    ))
 }
 
 fn agent_name(text: &str) -> Result<Name, Problem> {
-    text.parse().map_err(|_| Problem::not_found("there is no such agent"))
+    text.parse()
+        .map_err(|_| Problem::not_found("there is no such agent"))
 }

@@ -43,6 +43,8 @@ pub(super) async fn remove(
     State(plane): State<ControlPlane>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let name: Name = name.parse().map_err(|_| Problem::not_found("there is no such person"))?;
+    let name: Name = name
+        .parse()
+        .map_err(|_| Problem::not_found("there is no such person"))?;
     Ok(committed(&plane.person_remove(&cx, &name).await?))
 }

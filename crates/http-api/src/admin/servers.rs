@@ -31,7 +31,15 @@ pub(super) async fn register(
     State(plane): State<ControlPlane>,
     Json(raw): Json<RawRegister>,
 ) -> Result<Response, Problem> {
-    let RawRegister { name, purpose, spec } = raw;
-    let server = RegisterServer { name, purpose, spec };
+    let RawRegister {
+        name,
+        purpose,
+        spec,
+    } = raw;
+    let server = RegisterServer {
+        name,
+        purpose,
+        spec,
+    };
     Ok(committed(&plane.server_register(&cx, server).await?))
 }

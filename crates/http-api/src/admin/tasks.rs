@@ -38,8 +38,16 @@ pub(super) async fn start(
     State(plane): State<ControlPlane>,
     Json(raw): Json<RawStart>,
 ) -> Result<Response, Problem> {
-    let Committed { value, revision, lapsed } = plane.task_start(&cx, &raw.consent).await?;
-    Ok(committed(&Committed { value: value.task, revision, lapsed }))
+    let Committed {
+        value,
+        revision,
+        lapsed,
+    } = plane.task_start(&cx, &raw.consent).await?;
+    Ok(committed(&Committed {
+        value: value.task,
+        revision,
+        lapsed,
+    }))
 }
 
 pub(super) async fn show(
@@ -94,5 +102,6 @@ pub(super) async fn trace(
 }
 
 fn task_id(text: &str) -> Result<Id<Task>, Problem> {
-    text.parse().map_err(|_| Problem::not_found("there is no such task"))
+    text.parse()
+        .map_err(|_| Problem::not_found("there is no such task"))
 }

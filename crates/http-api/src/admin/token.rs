@@ -4,8 +4,8 @@ use aims_control::ControlPlane;
 use aims_links::{Control, TokenCall};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
 use crate::body;
 use crate::caller::{DPOP, single};
@@ -17,7 +17,9 @@ pub(super) async fn token(
 ) -> Result<Response, Problem> {
     let kind = single(request.headers(), &CONTENT_TYPE);
     if kind != Some("application/x-www-form-urlencoded") {
-        return Err(Problem::invalid("send a form: `application/x-www-form-urlencoded`"));
+        return Err(Problem::invalid(
+            "send a form: `application/x-www-form-urlencoded`",
+        ));
     }
     let dpop = single(request.headers(), &DPOP)
         .ok_or_else(|| Problem::invalid("send exactly one `DPoP` header"))?

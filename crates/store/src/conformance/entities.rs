@@ -162,6 +162,7 @@ pub(super) async fn runs_round_trip(store: Arc<dyn Store>) -> Outcome {
         Some(run.clone())
     );
     run.redeemed_at = Some(sample::at(9));
+    run.redeemed_by = Some(Id::from_u128(7));
     let mut txn = store.begin().await?;
     txn.run_update(&run).await?;
     txn.commit(Vec::new()).await?;

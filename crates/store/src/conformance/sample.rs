@@ -154,6 +154,7 @@ pub(super) fn run(n: u128, task: Id<types::Task>) -> Run {
         ticket: digest("ticket", n),
         expires_at: at(60),
         redeemed_at: None,
+        redeemed_by: None,
     }
 }
 
@@ -180,6 +181,7 @@ pub(super) fn instance(n: u128, run: &Run) -> Instance {
             host: "host-1".to_owned(),
         },
         jkt: format!("thumbprint-{n}"),
+        jwk: format!("{{\"kid\":\"{n}\"}}"),
         stage: instance::Stage::Live { since: at(6) },
     }
 }

@@ -1,0 +1,102 @@
+//! Decisions as lines.
+
+use super::super::{Call, Flood, Outcome, Verdict};
+use super::node::{Node, Paint};
+use super::{Known, maybe, or_unknown, short};
+
+pub(super) fn call(call: &Call, known: &Known<'_>) -> Node {
+    let (paint, verdict) = match call.verdict {
+        Verdict::Permit => (Paint::Good, "permit"),
+        Verdict::Denied => (Paint::Bad, "denied"),
+        Verdict::StepUp => (Paint::Bad, "denied (step_up)"),
+    };
+    let arguments = maybe("  arguments ", call.arguments.as_ref().map(short));
+    let by = maybe(
+        "  by ",
+        call.instance.as_ref().filter(|_| !known.one_instance),
+    );
+    let (seq, at) = (call.place.seq, known.time(call.place.at));
+    let text = format!("#{seq} {at} {verdict} {}{arguments}{by}", call.resource);
+    let mut node = Node::new(paint, text);
+    for reason in &call.reasons {
+        node.add(Paint::Bad, format!("reason: {reason}"));
+    }
+    for would in &call.would_allow {
+        let argument = would.argument.as_ref().map(|name| format!("`{name}`"));
+        let argument = maybe(" ", argument);
+        node.add(
+            Paint::Plain,
+            format!("would be allowed:{argument} {}", would.allowed),
+        );
+    }
+    findings(&mut node, call);
+    if call.verdict == Verdict::Permit {
+        node.below.push(outcome(call.outcome.as_ref()));
+    }
+    node
+}
+
+/// What requirements, policies and hops say.
+fn findings(node: &mut Node, call: &Call) {
+    for one in &call.requirements {
+        let (paint, met) = if one.met {
+            (Paint::Plain, "met")
+        } else {
+            (Paint::Bad, "not met")
+        };
+        node.add(
+            paint,
+            format!("requirement {} ({}): {met}", one.policy, one.kind),
+        );
+    }
+    for one in &call.principals {
+        let by = Some(one.policies.join(", ")).filter(|by| !by.is_empty());
+        let by = maybe(" by ", by);
+        node.add(
+            Paint::Plain,
+            format!("policy for {}: {}{by}", one.principal, one.decision),
+        );
+    }
+    for hop in &call.hops {
+        let said = match &hop.refused {
+            Some(rule) => format!("does not allow ({rule})"),
+            None => "allows".to_owned(),
+        };
+        node.add(
+            Paint::Plain,
+            format!("authority {}: {said}", hop.delegation),
+        );
+    }
+}
+
+fn outcome(outcome: Option<&Outcome>) -> Node {
+    let Some(outcome) = outcome else {
+        return Node::new(Paint::Faint, "outcome: not recorded; under way, or unknown");
+    };
+    let paint = if outcome.outcome == "ok" {
+        Paint::Good
+    } else {
+        Paint::Bad
+    };
+    let after = maybe(
+        " after ",
+        outcome.millis.map(|millis| format!("{millis} ms")),
+    );
+    let bytes = outcome.bytes.filter(|bytes| *bytes > 0);
+    let bytes = maybe(", ", bytes.map(|bytes| format!("{bytes} bytes")));
+    let result = maybe(" ", outcome.result.as_ref().map(short));
+    let fault = maybe(": ", outcome.fault.as_ref());
+    Node::new(
+        paint,
+        format!("outcome: {}{after}{bytes}{result}{fault}", outcome.outcome),
+    )
+}
+
+pub(super) fn flood(flood: &Flood, known: &Known<'_>) -> Node {
+    let who = or_unknown(flood.principal.as_ref());
+    let (count, at) = (flood.count, known.time(flood.place.at));
+    let mut node = Node::new(Paint::Bad, format!("{at} denied {count} times to {who}"));
+    node.group("first", flood.first.iter().map(|one| call(one, known)));
+    node.group("last", flood.last.iter().map(|one| call(one, known)));
+    node
+}

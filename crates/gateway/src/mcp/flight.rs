@@ -1,0 +1,206 @@
+//! A permitted call on its way to the tool and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aims_json::Object;
+use aims_mcp::{build, sse};
+use aims_types::BootTime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Wanted, failed, unrecorded_bytes};
+use super::session::{CallEntry, Session};
+use crate::authn::Caller;
+use crate::core::{Admitted, Core};
+use crate::live::Live;
+use crate::records;
+use crate::stream::Writer;
+use crate::tool::peer::{Answer, Asked, Asking, PeerFault};
+
+/// How long an answer waits for the agent to read it.
+const DELIVERY_MAX: Duration = Duration::from_mins(1);
+/// Most progress that waits to be passed on.
+const PROGRESS_WAITING_MAX: usize = 64;
+
+/// How a call that was sent on ended.
+enum End {
+    Answered(Answer),
+    Cancelled,
+    /// Cut off, after or before it was sent on.
+    Cut {
+        sent: bool,
+    },
+    Timeout,
+    Failed(PeerFault),
+}
+
+/// A permitted call on its way.
+pub(crate) struct Flight {
+    pub(crate) core: Arc<Core>,
+    pub(crate) caller: Caller,
+    pub(crate) session: Arc<Session>,
+    pub(crate) wanted: Wanted,
+    pub(crate) admitted: Admitted,
+    pub(crate) entry: CallEntry,
+    pub(crate) live: Live,
+    pub(crate) gone: CancellationToken,
+    pub(crate) started: BootTime,
+}
+
+impl Flight {
+    /// Sends the call on, follows it to its end, records that, and answers.
+    pub(crate) async fn fly(self, writer: Writer) {
+        let end = if self.core.look_again(&self.caller).is_err() {
+            End::Cut { sent: false }
+        } else {
+            self.follow(&writer).await
+        };
+        let answer = self.answer(&end);
+        let body = self.outcome(&end);
+        let recorded = self
+            .core
+            .conclude(&self.caller, &self.admitted.reserved, body)
+            .await;
+        let gate = writer.gate();
+        if matches!(end, End::Cut { .. }) {
+            gate.close();
+            self.session.peer.stop(PeerFault::CutOff);
+            // Only when nothing of the tool runs on may the cut-off be acknowledged.
+            self.session.reaped.cancelled().await;
+            return;
+        }
+        let last = match (end, recorded) {
+            (_, Err(_)) => Some(unrecorded_bytes(&self.wanted.id).1),
+            // MCP 2025-11-25, Cancellation: a request that was taken back is not answered.
+            (End::Cancelled, Ok(())) => None,
+            (_, Ok(())) => Some(answer),
+        };
+        let Self {
+            live, gone, entry, ..
+        } = self;
+        drop(entry);
+        let deliver = async move {
+            if let Some(last) = last {
+                writer.send(sse::event(None, &last)).await;
+            }
+            drop(writer);
+            gone.cancelled().await;
+        };
+        // Until the agent has read it all, a cut-off still ends it.
+        tokio::select! {
+            biased;
+            () = live.cut().cancelled() => gate.close(),
+            () = deliver => {}
+            () = tokio::time::sleep(DELIVERY_MAX) => gate.close(),
+        }
+    }
+
+    async fn follow(&self, writer: &Writer) -> End {
+        let (events, mut progress) = mpsc::channel(PROGRESS_WAITING_MAX);
+        let asking = Asking {
+            answer_as: Some(self.wanted.id.clone()),
+            progress: self
+                .wanted
+                .progress_token
+                .clone()
+                .map(|token| (token, events)),
+        };
+        let limits = &self.core.config.limits;
+        let deadline = tokio::time::sleep(limits.call);
+        tokio::pin!(deadline);
+        let sending = self.session.peer.ask(asking, |id| self.wanted.onward(id));
+        let asked = tokio::select! {
+            biased;
+            () = self.live.cut().cancelled() => return End::Cut { sent: true },
+            () = &mut deadline => return self.too_late(),
+            asked = sending => asked,
+        };
+        let mut asked = match asked {
+            Ok(asked) => asked,
+            Err(fault) => return Self::broken(fault),
+        };
+        let mut ticks = tokio::time::interval(limits.keep_alive);
+        ticks.reset();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.live.cut().cancelled() => return End::Cut { sent: true },
+                () = self.gone.cancelled() => return self.take_back(&asked).await,
+                () = self.entry.cancelled.cancelled() => return self.take_back(&asked).await,
+                answer = asked.answer() => {
+                    // What the tool told before its answer comes before it.
+                    while let Ok(event) = progress.try_recv() {
+                        writer.offer(sse::event(None, &event));
+                    }
+                    return answer.map_or_else(Self::broken, End::Answered);
+                }
+                () = &mut deadline => return self.too_late(),
+                Some(event) = progress.recv() => writer.offer(sse::event(None, &event)),
+                _ = ticks.tick() => writer.offer(sse::keep_alive().to_vec()),
+            }
+        }
+    }
+
+    /// Tells the tool, by the id it knows, that nobody waits any more.
+    async fn take_back(&self, asked: &Asked) -> End {
+        let message = build::cancelled(&asked.id().into(), Some("the caller took it back"));
+        let sent = self.session.peer.send(message);
+        // A tool that does not read is no reason to wait.
+        let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
+        End::Cancelled
+    }
+
+    /// A tool that hangs costs its session: nothing else ends what it does.
+    fn too_late(&self) -> End {
+        self.session.peer.stop(PeerFault::Silent);
+        End::Timeout
+    }
+
+    fn broken(fault: PeerFault) -> End {
+        if fault == PeerFault::CutOff {
+            End::Cut { sent: false }
+        } else {
+            End::Failed(fault)
+        }
+    }
+
+    fn outcome(&self, end: &End) -> Object {
+        let (name, result, bytes) = match end {
+            End::Answered(answer) => {
+                let name = if answer.is_error { "tool_error" } else { "ok" };
+                (name, Some(answer.digest), answer.bytes.len())
+            }
+            End::Cancelled => ("cancelled", None, 0),
+            End::Cut { .. } => ("cut", None, 0),
+            End::Timeout => ("timeout", None, 0),
+            End::Failed(_) => ("failed", None, 0),
+        };
+        let elapsed = self.core.clock.boot().since(self.started);
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let seconds = elapsed.as_secs_f64();
+        metrics::histogram!("aims_gateway_call_seconds", "outcome" => name).record(seconds);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
+        match end {
+            // What was sent may have had an effect that nobody can know or undo.
+            End::Cut { sent } => body.with("sent", *sent),
+            End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
+            _ => body,
+        }
+    }
+
+    fn answer(&self, end: &End) -> Vec<u8> {
+        let id = &self.wanted.id;
+        match end {
+            End::Answered(answer) => answer.bytes.clone(),
+            End::Cancelled => failed(id, "the call was cancelled"),
+            End::Cut { .. } => failed(id, "the call was cut off"),
+            End::Timeout => failed(id, "the tool did not answer in time; its session was ended"),
+            End::Failed(fault) => failed(
+                id,
+                &format!("the tool's server failed: {fault}; its session was ended"),
+            ),
+        }
+    }
+}
