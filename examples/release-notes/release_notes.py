@@ -12,7 +12,8 @@ import sys
 import urllib.error
 import urllib.request
 
-from mcp import Client, MCPError
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 DOOR = "http://127.0.0.1:8710"
 
@@ -51,6 +52,13 @@ async def write_notes(git, files, repo, notes):
     lines += [f"- {line.split(':', 1)[1].strip().strip(chr(39))}"
               for line in (log or "").splitlines() if line.startswith("Message")]
     await attempt(files, "write", "write_file", {"path": notes, "content": "\n".join(lines)})
+
+
+async def through_the_bridge(repo):
+    """The same door for clients that start a command instead of opening a URL."""
+    bridge = StdioServerParameters(command="aims", args=["mcp", "connect", "git"])
+    async with Client(stdio_client(bridge)) as git:
+        await attempt(git, "stdio bridge", "git_log", {"repo_path": repo, "max_count": 1})
 
 
 async def overstep(git, repo, other):
@@ -103,6 +111,7 @@ async def main():
         return
     async with Client(f"{DOOR}/mcp/git") as git, Client(f"{DOOR}/mcp/files") as files:
         await write_notes(git, files, plan["repo"], plan["notes"])
+        await through_the_bridge(plan["repo"])
         fetch("host of the task", plan["host"], plan["ca"])
         fetch("host not named", plan["other_host"], plan["ca"])
         await overstep(git, plan["repo"], plan["other"])

@@ -171,7 +171,7 @@ class TlsServer:
 def write_config(world, tls_port):
     world.api_port = free_port()
     world.config.write_text(f"""\
-# Settings of this story. `aims check-config` explains every key.
+# Settings of this story. `aims check-config` shows every key with its value in force.
 trust_domain = "aims.local"
 data_dir = "{world.dir}/data"
 stage_dir = "{world.dir}/stage"
@@ -396,6 +396,13 @@ def edited(world, path, change):
         path.chmod(mode)
 
 
+def tell_gaps(world, said):
+    """What the node expected and what it saw, with digests cut short."""
+    for gap in said.splitlines()[1:]:
+        words = [f"{word[:19]}…" if word.startswith("sha256:") else word for word in gap.split()]
+        print("        " + " ".join(words).replace(str(world.dir), "…"))
+
+
 def evidence(world, task):
     title(3, "Run: nothing without evidence; the program lives inside walls")
     script = world.agent / "release_notes.py"
@@ -404,10 +411,12 @@ def evidence(world, task):
     other.write_text("print('hello')\n")
     _, said = run(world, task, {}, program=other, expect=125)
     check("another script under the same interpreter: nothing", "other.py" in said, said)
+    tell_gaps(world, said)
     for what, path in (("an edited script", script), ("a changed library", library)):
         for _ in edited(world, path, lambda text: text + b"\n# changed\n"):
             _, said = run(world, task, {}, expect=125)
             check(f"{what}: nothing", "expected" in said and "saw" in said, said)
+            tell_gaps(world, said)
     _, said = run(world, task, {}, agent="unknown-agent", expect=125)
     check("an unregistered name: nothing", "unknown-agent" in said, said)
 
@@ -447,7 +456,7 @@ def calls(world, events):
             rows.append([event["step"], what.replace("https://", ""), event["decision"], why[:120]])
     table(["step", "what", "decision", "why"], rows)
     by_step = {event["step"]: event for event in events if "decision" in event}
-    for step in ("log", "show", "write", "host of the task"):
+    for step in ("log", "show", "write", "stdio bridge", "host of the task"):
         check(f"{step}: permitted", by_step[step]["decision"] == "permitted"
               and not by_step[step].get("is_error"), by_step[step])
     notes = (world.notes / "NOTES.md").read_text()
@@ -465,7 +474,7 @@ def calls(world, events):
     check("a host not named: denied", by_step["host not named"]["decision"] == "denied",
           by_step["host not named"])
     budget = by_step["budget"]
-    used = budget["permitted"] + 4
+    used = budget["permitted"] + 5
     check(f"use {used + 1} of 50: denied", budget["decision"] == "denied" and used == 50, budget)
 
 
@@ -521,7 +530,10 @@ def main():
                   f"Ctrl-C ends it and removes {world.dir}.")
             world.server.wait()
     except Failed as failure:
-        print(f"\nThe story does not hold: {failure}", file=sys.stderr)
+        log = world.dir / "aims.log"
+        tail = log.read_text()[-3000:] if log.exists() else ""
+        print(f"\nThe story does not hold: {failure}\n\nThe end of AIMS's log:\n{tail}",
+              file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -1,4 +1,4 @@
-//! Checks of the workspace that the compiler does not make. `cargo xtask <check>`, `cargo xtask all`.
+//! Checks of the workspace that the compiler does not make: `cargo xtask layers | tidy | all`.
 
 mod layers;
 mod tidy;

@@ -198,7 +198,7 @@ pub(crate) enum LogCommand {
         /// Reads the tiles from a directory instead of the server; needs `--checkpoint`.
         #[arg(long, value_name = "DIR", requires = "checkpoint")]
         dir: Option<PathBuf>,
-        /// A checkpoint that you kept.
+        /// A checkpoint that you kept: the log must continue it.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
     },

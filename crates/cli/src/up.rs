@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aims_control::ControlPlane;
-use aims_crypto::{Alg, Signer, SigningKey};
+use aims_crypto::Signer;
 use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_jose::Jwk;
@@ -109,8 +109,7 @@ async fn start_node(
     self_exe: std::path::PathBuf,
 ) -> Result<Arc<Node>> {
     let plane: &ControlPlane = server.plane();
-    // A node's key lives as long as its process: a new process proves itself anew.
-    let key = Arc::new(SigningKey::generate(Alg::Es256)?);
+    let key = Arc::new(server.node_key()?);
     let jwk = Jwk::new(*key.public()).to_value().to_string();
     let host = rustix::system::uname()
         .nodename()

@@ -1,12 +1,11 @@
 //! Who sends an admin request: a person with a token and the proof of its key.
 
-use aims_crypto::sha256;
 use aims_model::{EnrolledKey, KeyOwner, KeyPurpose};
-use aims_oauth::dpop::{DpopError, Expect, PROOF_WINDOW, Proof, VerifiedProof};
+use aims_oauth::dpop::{DpopError, Expect, PROOF_WINDOW, Proof};
 use aims_oauth::{AccessToken, AccessTokenError, HttpUri, HttpUriError, TokenExpect};
 use aims_oauth::{PersonToken, VerifiedAccessToken};
-use aims_store::{Reader, ReplayKind, Txn};
-use aims_types::{Actor, Cx, Timestamp};
+use aims_store::Reader;
+use aims_types::{Actor, Cx};
 
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::tokens::TrustedKeys;
@@ -64,8 +63,11 @@ impl ControlPlane {
         let now = self.parts().clock.now();
         let issuer = self.parts().config.issuer.as_str();
         let htu = HttpUri::of_request(&format!("{issuer}{path}"))?;
-        let mut txn = self.store().begin().await?;
-        let keys = TrustedKeys::load(txn.as_mut(), KeyPurpose::Token, now).await?;
+        // Who proves nothing takes no lock: only a good proof is written down.
+        let keys = {
+            let mut reader = self.store().read().await?;
+            TrustedKeys::load(reader.as_mut(), KeyPurpose::Token, now).await?
+        };
         let expect = TokenExpect {
             issuer,
             audience: issuer,
@@ -84,8 +86,9 @@ impl ControlPlane {
             window: PROOF_WINDOW,
         };
         let proof = Proof::verify(proof, &expect)?;
+        let mut txn = self.store().begin().await?;
         check_enrolled(txn.as_mut(), &person).await?;
-        if !proof_is_new(txn.as_mut(), &proof, now).await? {
+        if !self.proof_is_new(txn.as_mut(), &proof, now).await? {
             return Err(AuthnError::ProofReplayed);
         }
         txn.commit(Vec::new()).await?;
@@ -108,15 +111,4 @@ async fn check_enrolled(reader: &mut dyn Reader, token: &PersonToken) -> Result<
     } else {
         Err(AuthnError::NotEnrolled)
     }
-}
-
-/// Takes note of a proof; `false` if it was used before.
-pub(crate) async fn proof_is_new(
-    txn: &mut dyn Txn,
-    proof: &VerifiedProof,
-    now: Timestamp,
-) -> Result<bool, aims_store::Error> {
-    let value = sha256(format!("{} {}", proof.jkt(), proof.jti()).as_bytes());
-    txn.replay_insert(ReplayKind::DpopProof, &value, now, proof.replayable_until())
-        .await
 }

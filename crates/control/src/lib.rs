@@ -22,7 +22,8 @@
 //!
 //! # Limits
 //! [`CONSENT_LEN_MAX`], [`CONSENT_AGE_SECS_MAX`], [`TICKET_TTL_SECS`], [`LAUNCH_SECS_MAX`],
-//! [`WIT_TTL_SECS`], [`ACCESS_TOKEN_TTL_SECS`], [`EVIDENCE_LEN_MAX`], [`TASKS_LISTED_MAX`].
+//! [`WIT_TTL_SECS`], [`ACCESS_TOKEN_TTL_SECS`], [`EVIDENCE_LEN_MAX`], [`TASKS_LISTED_MAX`],
+//! [`APPLY_TIMEOUT`], [`STRANGERS_RECORDED_MAX`].
 
 mod access;
 mod agents;
@@ -41,10 +42,12 @@ mod plane;
 mod policies;
 mod publish;
 mod recording;
+mod replay;
 mod rules;
 mod runs;
 mod servers;
 mod sink;
+mod strangers;
 mod tasks;
 mod tokens;
 mod trace;
@@ -65,12 +68,13 @@ pub use parts::{Config, NoLog, Parts, RecordSink, RecordSinkError};
 pub use people::{EnrolPerson, EnrolPersonError, ListPeopleError, RemovePersonError};
 pub use plane::{ControlPlane, OpenError};
 pub use policies::{ActivatePolicyError, PolicyError};
-pub use publish::{Committed, Lapse};
+pub use publish::{APPLY_TIMEOUT, Committed, Lapse};
 pub use rules::RulesError;
 pub use runs::{
     LAUNCH_SECS_MAX, RequestRun, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS,
 };
 pub use servers::{ListServersError, RegisterServer, RegisterServerError};
+pub use strangers::STRANGERS_RECORDED_MAX;
 pub use tasks::{
     CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError, EndTaskError, ExpireError, ListTasksError,
     StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,

@@ -1,6 +1,7 @@
 //! The control plane as a value.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aims_oauth::{HttpUri, HttpUriError};
 use aims_store::Store;
@@ -8,7 +9,9 @@ use aims_types::{Actor, Cx, TrustDomain};
 use tokio_util::task::TaskTracker;
 
 use crate::keyring::{Keyring, KeyringError};
-use crate::publish::Publisher;
+use crate::publish::{APPLY_TIMEOUT, Publisher};
+use crate::replay::Forgotten;
+use crate::strangers::Strangers;
 use crate::{Fault, Parts};
 
 /// The server's use cases over one store. Cheap to clone.
@@ -23,6 +26,8 @@ struct Inner {
     keyring: Keyring,
     token_endpoint: HttpUri,
     publisher: Publisher,
+    forgotten: Forgotten,
+    strangers: Strangers,
     operations: TaskTracker,
 }
 
@@ -51,6 +56,11 @@ pub enum OpenError {
 impl ControlPlane {
     /// Opens the control plane of a store that was initialised.
     pub async fn open(parts: Parts) -> Result<Self, OpenError> {
+        Self::open_with(parts, APPLY_TIMEOUT).await
+    }
+
+    /// The same, with another time that a gateway may take to apply a state.
+    pub(crate) async fn open_with(parts: Parts, patience: Duration) -> Result<Self, OpenError> {
         let domain = parts.store.read().await?.domain().await?;
         let domain = domain.ok_or(OpenError::NotInitialised)?;
         let keyring = Keyring::load(&parts).await?;
@@ -64,7 +74,9 @@ impl ControlPlane {
             trust_domain: domain.trust_domain,
             keyring,
             token_endpoint,
-            publisher: Publisher::default(),
+            publisher: Publisher::new(patience),
+            forgotten: Forgotten::default(),
+            strangers: Strangers::default(),
             operations: TaskTracker::new(),
             parts,
         };
@@ -110,6 +122,14 @@ impl ControlPlane {
 
     pub(crate) fn token_endpoint(&self) -> &HttpUri {
         &self.inner.token_endpoint
+    }
+
+    pub(crate) fn forgotten(&self) -> &Forgotten {
+        &self.inner.forgotten
+    }
+
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.inner.strangers
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use aims_links::{ControlState, Enforce, EnforceError};
+use aims_links::{ControlState, Enforce, EnforceError, LinkError};
 use aims_model::{EnrolledKey, KeyPurpose};
 use aims_store::Reader;
 use aims_types::{Gateway, Id, Revision};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::{ControlPlane, Fault};
 
@@ -20,6 +23,10 @@ const PUBLISHED: [KeyPurpose; 5] = [
     KeyPurpose::Node,
     KeyPurpose::Person,
 ];
+
+/// How long a gateway may take to apply a state before it counts as lapsed. It ends what is under
+/// way and waits until that is gone, which takes a moment.
+pub const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A change that is durable, and which gateways have not taken it over.
 #[derive(Debug, Clone)]
@@ -44,13 +51,16 @@ pub struct Lapse {
 }
 
 /// The gateways, and the state that they were given last.
-#[derive(Default)]
 pub(crate) struct Publisher {
     /// Held while a state is read and pushed, so that no older state follows a newer one.
     turn: Mutex<Turn>,
     /// Who may ship records and look at tool servers. Apart from `turn`, so that a gateway that is
     /// taking over a state may call back.
     joined: RwLock<BTreeMap<Id<Gateway>, Arc<dyn Enforce>>>,
+    /// How long a gateway may take.
+    patience: Duration,
+    /// Pushes under way, those too that nobody waits for any more.
+    pushes: TaskTracker,
 }
 
 #[derive(Default)]
@@ -63,7 +73,12 @@ struct Attached {
     link: Arc<dyn Enforce>,
     /// The revision that it acknowledged last.
     at: Revision,
+    /// A push that took too long. The next one waits for it: a gateway never has two at a time,
+    /// and what it began is not broken off in the middle.
+    late: Option<Push>,
 }
+
+type Push = JoinHandle<Result<Revision, EnforceError>>;
 
 impl ControlPlane {
     /// What gateways decide against now.
@@ -98,17 +113,10 @@ impl ControlPlane {
         turn.newest = Some(Arc::clone(&state));
         let behind = turn
             .gateways
-            .iter()
+            .iter_mut()
             .filter(|(_, gateway)| gateway.at < state.revision);
-        let pushes = behind.map(|(id, gateway)| push(*id, gateway, &state));
-        let mut lapsed = Vec::new();
-        for (id, pushed) in join_all(pushes).await {
-            match pushed {
-                Ok(at) => turn.acknowledged(id, at),
-                Err(lapse) => lapsed.push(lapse),
-            }
-        }
-        lapsed
+        let pushes = behind.map(|(id, gateway)| self.publisher().push(*id, gateway, &state));
+        join_all(pushes).await.into_iter().flatten().collect()
     }
 
     /// Gives a gateway the newest state, and from then on every later one.
@@ -120,7 +128,13 @@ impl ControlPlane {
         let mut turn = self.publisher().turn.lock().await;
         let state = self.newest_state(&turn).await?;
         self.publisher().join(id, Arc::clone(&link));
-        let at = match link.apply(Arc::clone(&state)).await {
+        let mut attached = Attached {
+            link,
+            at: Revision::new(0),
+            late: None,
+        };
+        let applied = self.publisher().apply(&mut attached, &state).await;
+        let at = match applied {
             Ok(at) if at >= state.revision => at,
             refused => {
                 turn.gateways.remove(&id);
@@ -133,7 +147,8 @@ impl ControlPlane {
             }
         };
         turn.newest = Some(state);
-        turn.gateways.insert(id, Attached { link, at });
+        attached.at = at;
+        turn.gateways.insert(id, attached);
         Ok(at)
     }
 
@@ -172,6 +187,66 @@ impl ControlPlane {
 }
 
 impl Publisher {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
+            turn: Mutex::default(),
+            joined: RwLock::default(),
+            patience,
+            pushes: TaskTracker::new(),
+        }
+    }
+
+    /// Gives a gateway a state; says if it does not take it over.
+    async fn push(
+        &self,
+        id: Id<Gateway>,
+        gateway: &mut Attached,
+        state: &Arc<ControlState>,
+    ) -> Option<Lapse> {
+        let (why, denies_everything) = match self.apply(gateway, state).await {
+            Ok(at) => {
+                gateway.at = gateway.at.max(at);
+                if at >= state.revision {
+                    return None;
+                }
+                (format!("it stays at revision {at}"), false)
+            }
+            Err(error @ EnforceError::Unusable { .. }) => (error.to_string(), true),
+            Err(error @ EnforceError::Link(_)) => (error.to_string(), false),
+        };
+        tracing::warn!(gateway = %id, revision = %state.revision, why, "a gateway lapsed");
+        Some(Lapse {
+            gateway: id,
+            why,
+            denies_everything,
+        })
+    }
+
+    /// What a gateway answers in time.
+    async fn apply(
+        &self,
+        gateway: &mut Attached,
+        state: &Arc<ControlState>,
+    ) -> Result<Revision, EnforceError> {
+        let Attached { link, late, .. } = gateway;
+        let answer = async {
+            if let Some(earlier) = late {
+                // What it says of an older state does not matter any more.
+                let _ = earlier.await;
+            }
+            let (link, state) = (Arc::clone(link), Arc::clone(state));
+            let apply = self.pushes.spawn(async move { link.apply(state).await });
+            let answer = late.insert(apply).await;
+            *late = None;
+            answer
+        };
+        match tokio::time::timeout(self.patience, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(no_answer("it failed while it took over the state")),
+            Err(_) => Err(no_answer("it did not answer in time")),
+        }
+    }
+
     /// A gateway to ask about a tool server.
     pub(crate) fn any_gateway(&self) -> Option<Arc<dyn Enforce>> {
         let joined = self.joined.read().unwrap_or_else(PoisonError::into_inner);
@@ -202,12 +277,6 @@ impl Publisher {
 }
 
 impl Turn {
-    fn acknowledged(&mut self, id: Id<Gateway>, at: Revision) {
-        if let Some(gateway) = self.gateways.get_mut(&id) {
-            gateway.at = gateway.at.max(at);
-        }
-    }
-
     fn all_lapsed(&self, revision: Revision, why: &str) -> Vec<Lapse> {
         let behind = self
             .gateways
@@ -233,26 +302,13 @@ pub(crate) enum AttachError {
     Internal(#[from] Fault),
 }
 
-async fn push(
-    id: Id<Gateway>,
-    gateway: &Attached,
-    state: &Arc<ControlState>,
-) -> (Id<Gateway>, Result<Revision, Lapse>) {
-    let pushed = match gateway.link.apply(Arc::clone(state)).await {
-        Ok(at) if at >= state.revision => Ok(at),
-        Ok(at) => Err((format!("it stays at revision {at}"), false)),
-        Err(error @ EnforceError::Unusable { .. }) => Err((error.to_string(), true)),
-        Err(error @ EnforceError::Link(_)) => Err((error.to_string(), false)),
-    };
-    let pushed = pushed.map_err(|(why, denies_everything)| {
-        tracing::warn!(gateway = %id, revision = %state.revision, why, "a gateway lapsed");
-        Lapse {
-            gateway: id,
-            why,
-            denies_everything,
-        }
-    });
-    (id, pushed)
+fn no_answer(reason: &str) -> EnforceError {
+    let reason = reason.to_owned();
+    LinkError {
+        peer: "gateway",
+        reason,
+    }
+    .into()
 }
 
 /// Keeps what did not change as the same value, so that gateways can tell by the pointer.

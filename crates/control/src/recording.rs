@@ -1,6 +1,7 @@
 //! Events of the control plane, and refusals as records.
 
 use aims_json::{Object, Value};
+use aims_model::text::misleads;
 use aims_model::{Event, EventKind, RecordError};
 use aims_store::Error;
 use aims_types::{Actor, Cx, Id, Task};
@@ -11,6 +12,8 @@ use crate::{ControlPlane, Fault};
 
 /// Longest text of a caller that a record of a refusal repeats, in characters.
 const SHOWN_LEN_MAX: usize = 128;
+/// Longest reason of a refusal that is recorded, in characters.
+const REASON_LEN_MAX: usize = 1024;
 
 /// An event with the request that caused it and the one who asked (`by`).
 pub(crate) fn event(cx: &Cx, kind: EventKind, body: Object) -> Event {
@@ -29,10 +32,14 @@ pub(crate) fn actor(actor: Actor) -> String {
 
 /// A caller's text, made safe and short enough to be recorded.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars()
-        .take(SHOWN_LEN_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    plain(text, SHOWN_LEN_MAX)
+}
+
+/// At most so many characters of a text that may come from a caller, without what would make a
+/// record, a line of the log or a terminal show something else than it says.
+pub(crate) fn plain(text: &str, len_max: usize) -> String {
+    let plain = |c: char| if misleads(c) { '\u{fffd}' } else { c };
+    text.chars().take(len_max).map(plain).collect()
 }
 
 /// The JSON of one of our own values.
@@ -46,6 +53,8 @@ pub(crate) struct Attempt {
     pub(crate) operation: &'static str,
     pub(crate) subject: String,
     pub(crate) task: Option<Id<Task>>,
+    /// Refusals before this one that were counted only.
+    pub(crate) left_out: u64,
 }
 
 impl Attempt {
@@ -54,6 +63,7 @@ impl Attempt {
             operation,
             subject: shown(subject),
             task: None,
+            left_out: 0,
         }
     }
 
@@ -79,15 +89,18 @@ impl ControlPlane {
             Err(refusal) if !refusal.is_internal() => refusal,
             other => return other,
         };
-        let reason = refusal.to_string();
+        let reason = plain(&refusal.to_string(), REASON_LEN_MAX);
         tracing::info!(
             operation = attempt.operation, code = refusal.code(), %reason, "request refused"
         );
-        let body = Object::new()
+        let mut body = Object::new()
             .with("operation", attempt.operation)
             .with("subject", attempt.subject)
             .with("code", refusal.code())
             .with("reason", reason);
+        if attempt.left_out > 0 {
+            body = body.with("left_out", attempt.left_out);
+        }
         let mut event = event(cx, EventKind::RequestRefused, body);
         event.task = attempt.task;
         self.commit_alone(event).await?;

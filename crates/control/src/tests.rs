@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod attacks;
 mod authn;
 mod events;
 mod init;
@@ -10,6 +11,7 @@ mod joins;
 mod peer;
 mod people;
 mod publish;
+mod races;
 mod runs;
 mod servers;
 mod tasks;

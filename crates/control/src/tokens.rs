@@ -21,7 +21,7 @@ use aims_types::{Actor, Cx, Id, Task, Timestamp};
 use bytes::Bytes;
 
 pub(crate) use self::refusal::TokenError;
-use crate::authenticate::proof_is_new;
+use crate::fault::Refused;
 use crate::keyring::parse_jwk;
 use crate::recording::{Attempt, event};
 use crate::{ControlPlane, Fault};
@@ -81,7 +81,20 @@ pub(crate) async fn answer(plane: &ControlPlane, call: &TokenCall) -> Result<Tok
     let done = issue(plane, &mut caller, call).await;
     let mut attempt = Attempt::new("token", "token endpoint");
     attempt.task = caller.task;
-    match plane.recorded(&caller.cx, attempt, done).await {
+    let stranger = caller.cx.actor == Actor::Server;
+    let done = match done {
+        Err(error) if stranger && !error.is_internal() => {
+            match plane.strangers().record(caller.cx.now) {
+                Some(left_out) => {
+                    attempt.left_out = left_out;
+                    plane.recorded(&caller.cx, attempt, Err(error)).await
+                }
+                None => Err(error),
+            }
+        }
+        done => plane.recorded(&caller.cx, attempt, done).await,
+    };
+    match done {
         Ok(response) => Ok(TokenReply {
             status: 200,
             body: Bytes::from(response.to_body().expose().clone()),
@@ -145,19 +158,18 @@ async fn issue(
 /// Takes note of an assertion and a proof; refuses what was used before (RFC 7523 §3, item 7;
 /// RFC 9449 §11.1).
 async fn use_once(
+    plane: &ControlPlane,
     txn: &mut dyn Txn,
     cx: &Cx,
     (subject, jti, until): (&str, &str, Timestamp),
     proof: &VerifiedProof,
 ) -> Result<(), TokenError> {
     let value = sha256(format!("{subject} {jti}").as_bytes());
-    if !txn
-        .replay_insert(ReplayKind::Assertion, &value, cx.now, until)
-        .await?
-    {
+    let value = (ReplayKind::Assertion, &value);
+    if !plane.use_once(txn, value, (cx.now, until)).await? {
         return Err(TokenError::AssertionReplayed);
     }
-    if !proof_is_new(txn, proof, cx.now).await? {
+    if !plane.proof_is_new(txn, proof, cx.now).await? {
         return Err(TokenError::ProofReplayed);
     }
     Ok(())

@@ -209,7 +209,12 @@ impl Lesson {
 
     /// The body of the answer. A tool that the caller may not see is answered as one that does
     /// not exist.
-    pub(crate) fn answer(&self, id: &RequestId, decision: Id<types::Decision>) -> Vec<u8> {
+    pub(crate) fn answer(
+        &self,
+        id: &RequestId,
+        decision: Id<types::Decision>,
+        task: Id<types::Task>,
+    ) -> Vec<u8> {
         let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
         let data = Object::new()
             .with("code", "denied")
@@ -218,7 +223,7 @@ impl Lesson {
             .with("would_allow", text(&self.would_allow))
             .with("how_to_ask", self.how_to_ask.as_str())
             .with("decision_id", decision.to_string())
-            .with("trace", format!("aims trace {decision}"));
+            .with("trace", format!("aims trace {task}"));
         let error = ErrorAnswer {
             code: self.code,
             message: self.message.clone(),

@@ -1,14 +1,20 @@
 //! Request bodies: JSON, read strictly and once.
 
+use std::time::Duration;
+
 use aims_json::Limits;
 use axum::extract::{FromRequest, Request};
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
+use crate::caller::single;
 use crate::problem::Problem;
 
 /// Longest request body, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
+
+/// How long a client may take to send a body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body. Duplicate members, unknown members and other content types are refused.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -17,9 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE);
-        let is_json = kind.is_some_and(|kind| kind.as_bytes() == b"application/json");
-        if !is_json {
+        if single(request.headers(), &CONTENT_TYPE) != Some("application/json") {
             return Err(Problem::invalid(
                 "the content type must be `application/json`",
             ));
@@ -31,9 +35,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// The whole body, up to [`BODY_LEN_MAX`].
+/// The whole body, up to [`BODY_LEN_MAX`] and within [`BODY_TIMEOUT`].
 pub(crate) async fn read(request: Request) -> Result<bytes::Bytes, Problem> {
-    axum::body::to_bytes(request.into_body(), BODY_LEN_MAX)
-        .await
-        .map_err(|_| Problem::too_long())
+    let body = axum::body::to_bytes(request.into_body(), BODY_LEN_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(Problem::too_long()),
+        Err(_) => Err(Problem::too_slow()),
+    }
 }

@@ -1,6 +1,6 @@
 //! Who calls: a person's token and a proof of possession for exactly this request.
 
-use aims_control::ControlPlane;
+use aims_control::{ControlPlane, Refused};
 use aims_types::Cx;
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
@@ -24,6 +24,7 @@ impl FromRequestParts<ControlPlane> for Caller {
         let (method, path) = (parts.method.as_str(), parts.uri.path());
         match plane.authenticate(token, proof, method, path).await {
             Ok(cx) => Ok(Self(cx)),
+            Err(error) if error.is_internal() => Err(Problem::of(&error)),
             Err(error) => {
                 tracing::info!(%error, "a request was not authenticated");
                 Err(Problem::unauthenticated(

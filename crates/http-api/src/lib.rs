@@ -13,7 +13,7 @@
 //! - RFC 9457 (problem details), RFC 9449 §7 (DPoP-bound requests), C2SP tlog-tiles (reading).
 //!
 //! # Limits
-//! - [`BODY_LEN_MAX`], [`HEADER_TIMEOUT`].
+//! - [`BODY_LEN_MAX`], [`BODY_TIMEOUT`], [`HEADER_TIMEOUT`], [`CONNECTIONS_MAX`].
 
 mod admin;
 mod body;
@@ -24,7 +24,7 @@ mod routes;
 mod serve;
 
 pub use admin::Admin;
-pub use body::BODY_LEN_MAX;
+pub use body::{BODY_LEN_MAX, BODY_TIMEOUT};
 pub use public::{Health, Public};
 pub use routes::{Access, ROUTES, Route};
-pub use serve::{HEADER_TIMEOUT, serve_tcp, serve_unix};
+pub use serve::{CONNECTIONS_MAX, HEADER_TIMEOUT, serve_tcp, serve_unix};

@@ -1,6 +1,7 @@
 //! What a refused request is told (RFC 9457).
 
 use aims_control::Refused;
+use aims_model::text::misleads;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -25,6 +26,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail)
     }
 
+    /// The body does not come.
+    pub(crate) fn too_slow() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+    }
+
     /// There is no such thing.
     pub(crate) fn not_found(detail: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
@@ -44,7 +51,7 @@ impl Problem {
         Self {
             status,
             code,
-            detail: detail.to_owned(),
+            detail: plain(detail),
         }
     }
 
@@ -65,34 +72,88 @@ impl<E: Refused> From<E> for Problem {
     }
 }
 
-/// The status of a refusal, from what its code says happened.
+/// The status of each code with which an operation of a person is refused.
+const STATUSES: &[(&str, StatusCode)] = &[
+    // Who asks is not who they say (RFC 9449 §7.1).
+    ("bad_target", StatusCode::BAD_REQUEST),
+    ("invalid_dpop_proof", StatusCode::UNAUTHORIZED),
+    ("invalid_token", StatusCode::UNAUTHORIZED),
+    // Who asks may not.
+    ("not_a_person", StatusCode::FORBIDDEN),
+    ("not_enrolled", StatusCode::FORBIDDEN),
+    ("not_owner", StatusCode::FORBIDDEN),
+    ("not_the_server", StatusCode::FORBIDDEN),
+    ("policy_denied", StatusCode::FORBIDDEN),
+    ("role_not_allowed", StatusCode::FORBIDDEN),
+    // What the path or the body is about is not there, or not for this person to see.
+    ("unknown_agent", StatusCode::NOT_FOUND),
+    ("unknown_instance", StatusCode::NOT_FOUND),
+    ("unknown_person", StatusCode::NOT_FOUND),
+    ("unknown_task", StatusCode::NOT_FOUND),
+    // The state of things stands against it.
+    ("agent_not_active", StatusCode::CONFLICT),
+    ("already_removed", StatusCode::CONFLICT),
+    ("borrowed_identity", StatusCode::CONFLICT),
+    ("consent_replayed", StatusCode::CONFLICT),
+    ("cut_off", StatusCode::CONFLICT),
+    ("instance_ended", StatusCode::CONFLICT),
+    ("invalid_transition", StatusCode::CONFLICT),
+    ("key_taken", StatusCode::CONFLICT),
+    ("last_operator", StatusCode::CONFLICT),
+    ("name_of_agent", StatusCode::CONFLICT),
+    ("name_of_server", StatusCode::CONFLICT),
+    ("name_taken", StatusCode::CONFLICT),
+    ("no_owner", StatusCode::CONFLICT),
+    ("other_agent", StatusCode::CONFLICT),
+    ("person_removed", StatusCode::CONFLICT),
+    ("policy_conflict", StatusCode::CONFLICT),
+    ("task_ended", StatusCode::CONFLICT),
+    // What is asked for can't be done as it is written.
+    ("bad_consent", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_deadline", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_environment", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_evidence", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_key", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_name", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_owner", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_purpose", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_spec", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_tools", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_audience", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_foreign_key", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_foreign_person", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_from_future", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_signature", StatusCode::UNPROCESSABLE_ENTITY),
+    ("consent_too_old", StatusCode::UNPROCESSABLE_ENTITY),
+    ("empty_authority", StatusCode::UNPROCESSABLE_ENTITY),
+    ("inspection_failed", StatusCode::UNPROCESSABLE_ENTITY),
+    ("invalid_policy", StatusCode::UNPROCESSABLE_ENTITY),
+    ("missing_environment", StatusCode::UNPROCESSABLE_ENTITY),
+    ("missing_evidence", StatusCode::UNPROCESSABLE_ENTITY),
+    ("missing_owner", StatusCode::UNPROCESSABLE_ENTITY),
+    ("missing_purpose", StatusCode::UNPROCESSABLE_ENTITY),
+    ("unknown_server", StatusCode::UNPROCESSABLE_ENTITY),
+    ("unknown_tool", StatusCode::UNPROCESSABLE_ENTITY),
+    // It can be done once something else is there.
+    ("no_gateway", StatusCode::SERVICE_UNAVAILABLE),
+];
+
+/// The status of a refusal by its full code. A code that the table lacks is our mistake.
 fn status(code: &str) -> StatusCode {
-    let is = |words: &[&str]| words.iter().any(|word| code.contains(word));
-    if is(&[
-        "role_not_allowed",
-        "not_owner",
-        "not_enrolled",
-        "not_a_person",
-        "not_the_server",
-    ]) {
-        StatusCode::FORBIDDEN
-    } else if is(&["policy_denied", "denied"]) {
-        StatusCode::FORBIDDEN
-    } else if is(&["unknown_", "not_found"]) {
-        StatusCode::NOT_FOUND
-    } else if is(&[
-        "taken",
-        "replay",
-        "used",
-        "not_active",
-        "ended",
-        "transition",
-        "stage",
-    ]) {
-        StatusCode::CONFLICT
-    } else {
-        StatusCode::UNPROCESSABLE_ENTITY
-    }
+    let found = STATUSES.iter().find(|(known, _)| *known == code);
+    found.map_or(StatusCode::INTERNAL_SERVER_ERROR, |(_, status)| *status)
+}
+
+/// What people may be shown of a text that can hold a caller's own.
+fn plain(text: &str) -> String {
+    let plain = |c: char| {
+        if misleads(c) && c != '\n' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(plain).collect()
 }
 
 impl IntoResponse for Problem {
@@ -113,3 +174,6 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests;

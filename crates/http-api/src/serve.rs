@@ -1,5 +1,7 @@
 //! Serving a router on a listener until it is told to stop; what is under way may end.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,33 +9,73 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a client may take to send a request's headers.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most connections that one listener serves at a time.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Pause after a connection could not be accepted, for want of descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests under way may take once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where connections come from.
+trait Accept: Send + Sync {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
 /// Serves a Unix socket.
 pub async fn serve_unix(listener: UnixListener, router: Router, stopping: CancellationToken) {
-    let connections = TaskTracker::new();
-    let accepting = async {
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(serve_one(stream, router.clone(), stopping.clone()));
-        }
-    };
-    stopping.run_until_cancelled(accepting).await;
-    drained(connections).await;
+    serve(&listener, router, stopping).await;
 }
 
 /// Serves a TCP port.
 pub async fn serve_tcp(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    serve(&listener, router, stopping).await;
+}
+
+/// Serves at most [`CONNECTIONS_MAX`] connections at a time; more wait in the listener's queue.
+/// That one can't be accepted now does not end the serving of others.
+async fn serve(listener: &impl Accept, router: Router, stopping: CancellationToken) {
     let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accepting = async {
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(serve_one(stream, router.clone(), stopping.clone()));
+        while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+            match listener.next().await {
+                Ok(stream) => {
+                    let serving = serve_one(stream, router.clone(), stopping.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
     };
     stopping.run_until_cancelled(accepting).await;
@@ -70,3 +112,6 @@ async fn drained(connections: TaskTracker) {
         tracing::warn!("requests were cut off: they took too long to end");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,13 +96,21 @@ pub struct TokenCall {
     pub dpop: String,
 }
 
-/// The token endpoint's answer, as HTTP carries it.
-#[derive(Debug, Clone)]
+/// The token endpoint's answer, as HTTP carries it. The body may be a token: `Debug` hides it.
+#[derive(Clone)]
 pub struct TokenReply {
     /// HTTP status.
     pub status: u16,
     /// JSON body.
     pub body: Bytes,
+}
+
+impl std::fmt::Debug for TokenReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenReply")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a gateway decides against: one consistent state at one revision.

@@ -1,6 +1,7 @@
 //! Tool servers: MCP servers that a gateway starts inside walls.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use aims_types::{Digest, Id, Name, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,12 @@ use crate::evidence::Measured;
 pub const TOOLS_MAX: usize = 256;
 
 /// How a gateway starts a tool server over stdio. Everything not named is out of its reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// Program and arguments; the program is an absolute path.
     pub argv: Vec<String>,
-    /// Environment, exactly.
+    /// Environment, exactly. Its values may be secret: `Debug` shows the names alone.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Programs and trees it runs from, digested at registration, bound read-only.
@@ -71,4 +72,17 @@ pub struct ToolServer {
     pub tools: Vec<ToolPin>,
     /// When it was registered.
     pub registered_at: Timestamp,
+}
+
+impl fmt::Debug for ServerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.env.keys().collect();
+        f.debug_struct("ServerSpec")
+            .field("argv", &self.argv)
+            .field("env", &names)
+            .field("trees", &self.trees)
+            .field("paths", &self.paths)
+            .field("network", &self.network)
+            .finish()
+    }
 }

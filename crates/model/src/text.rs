@@ -9,14 +9,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Longest free text, in bytes.
 pub const TEXT_LEN_MAX: usize = 1024;
 
-/// A non-empty line of words: 1 to 1024 bytes, no control characters, not only white space.
+/// A non-empty line of words: 1 to 1024 bytes, nothing that [`misleads`], not only white space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(String);
 
-/// The text is empty, too long, or has control characters.
+/// The text is empty, too long, or has characters that mislead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a description is one line of 1 to 1024 bytes without control characters")]
+#[error("a description is one line of 1 to 1024 bytes without control or invisible characters")]
 pub struct TextError;
+
+/// Whether a character makes a text look like another one: it controls a terminal or the direction
+/// of writing (Unicode UAX #9), breaks the line, or is invisible. What a person reads has to be what
+/// they sign.
+pub fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
 
 impl Text {
     /// The words.
@@ -30,7 +41,7 @@ impl FromStr for Text {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        if text.is_empty() || text.len() > TEXT_LEN_MAX || text.chars().any(char::is_control) {
+        if text.is_empty() || text.len() > TEXT_LEN_MAX || text.chars().any(misleads) {
             return Err(TextError);
         }
         Ok(Self(text.to_owned()))
@@ -67,8 +78,23 @@ mod tests {
             " write notes ".parse::<Text>().unwrap().as_str(),
             "write notes"
         );
+        for good in [
+            "übersetze 日本語",
+            "نامه\u{200c}ها",
+            "a \u{1f469}\u{200d}\u{1f52c}",
+        ] {
+            assert!(good.parse::<Text>().is_ok(), "{good}");
+        }
         let long = "a".repeat(1025);
-        for bad in ["", "  ", "a\nb", "a\u{1b}[2Jb", long.as_str()] {
+        let hidden = [
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{2028}b",
+            "a\u{e0041}b",
+        ];
+        let bad = ["", "  ", "a\nb", "a\u{1b}[2Jb", "a\u{9b}b", long.as_str()];
+        for bad in bad.into_iter().chain(hidden) {
             assert_eq!(bad.parse::<Text>(), Err(TextError), "{bad:?}");
         }
     }

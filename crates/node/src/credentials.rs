@@ -13,15 +13,17 @@ use aims_oauth::{
     AssertionClaims, ClientAssertion, ClientCredential, ErrorResponse, HttpUri, TokenExchange,
     TokenRequest, TokenResponse, TokenType, TypedToken,
 };
-use aims_types::{Clock, Entropy, Id, Secret, SpiffeId, Timestamp, Token};
+use aims_types::{Clock, Entropy, Id, Node as NodeKind, Secret, SpiffeId, Timestamp, Token};
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::Mutex;
 
 use crate::door::Problem;
+use crate::launch::Seen;
 
 /// The node itself: who it is towards the token endpoint.
 pub(crate) struct NodeIdentity {
+    pub(crate) id: Id<NodeKind>,
     pub(crate) spiffe_id: SpiffeId,
     pub(crate) key: Arc<dyn Signer>,
 }
@@ -30,15 +32,24 @@ pub(crate) struct NodeIdentity {
 pub(crate) struct Credentials {
     grant: InstanceGrant,
     key: Arc<SigningKey>,
+    seen: Arc<Seen>,
     node: Arc<NodeIdentity>,
     control: Arc<dyn Control>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    token: Mutex<Option<Held>>,
+    held: Mutex<Held>,
 }
 
 struct Held {
-    token: Secret<String>,
+    /// The workload identity token.
+    wit: Lived,
+    /// The access token, once one was needed.
+    token: Option<Lived>,
+}
+
+/// A token, and when it is to be renewed: at half its life.
+struct Lived {
+    text: Secret<String>,
     renew_at: Timestamp,
 }
 
@@ -51,19 +62,21 @@ pub(crate) struct Proven {
 impl Credentials {
     pub(crate) fn new(
         grant: InstanceGrant,
-        key: Arc<SigningKey>,
+        (key, seen): (Arc<SigningKey>, Arc<Seen>),
         node: Arc<NodeIdentity>,
         control: Arc<dyn Control>,
         (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
     ) -> Self {
+        let wit = Lived::until(&grant.wit, clock.now(), grant.expires_at);
         Self {
             grant,
             key,
+            seen,
             node,
             control,
             clock,
             entropy,
-            token: Mutex::new(None),
+            held: Mutex::new(Held { wit, token: None }),
         }
     }
 
@@ -89,28 +102,51 @@ impl Credentials {
 
     /// The access token, renewed when half its life is over. One exchange at a time.
     async fn token(&self) -> Result<Secret<String>, Problem> {
-        let mut held = self.token.lock().await;
+        let mut held = self.held.lock().await;
         let now = self.clock.now();
-        if let Some(current) = held.as_ref().filter(|held| now < held.renew_at) {
-            return Ok(current.token.clone());
+        if let Some(current) = held.token.as_ref().filter(|token| now < token.renew_at) {
+            return Ok(current.text.clone());
         }
-        let answer = self.exchange(now).await?;
-        let fresh = Held {
-            token: answer.access_token.clone(),
-            renew_at: now.plus(answer.expires_in / 2),
-        };
-        Ok(held.insert(fresh).token.clone())
+        if now >= held.wit.renew_at {
+            held.wit = self.renew(now).await?;
+        }
+        let answer = self.exchange(now, &held.wit.text).await?;
+        let expires_at = now.plus(answer.expires_in);
+        let fresh = Lived::until(answer.access_token.expose(), now, expires_at);
+        Ok(held.token.insert(fresh).text.clone())
+    }
+
+    /// A new workload identity token, on evidence that is seen again now.
+    async fn renew(&self, now: Timestamp) -> Result<Lived, Problem> {
+        let seen = Arc::clone(&self.seen);
+        let evidence = tokio::task::spawn_blocking(move || seen.again())
+            .await
+            .map_err(|error| Problem::NoToken(error.to_string()))?
+            .map_err(|error| Problem::NoToken(format!("it can't be seen again: {error}")))?;
+        let (node, instance) = (self.node.id, self.grant.instance);
+        match self
+            .control
+            .instance_renew(node, instance, evidence)
+            .await?
+        {
+            Ok(grant) => Ok(Lived::until(&grant.wit, now, grant.expires_at)),
+            Err(refusal) => Err(Problem::NoToken(refusal.reason)),
+        }
     }
 
     /// RFC 8693: the person's grant as subject, the instance as actor, the node as client.
-    async fn exchange(&self, now: Timestamp) -> Result<TokenResponse, Problem> {
+    async fn exchange(
+        &self,
+        now: Timestamp,
+        wit: &Secret<String>,
+    ) -> Result<TokenResponse, Problem> {
         let typed = |token: &str| TypedToken {
             token: Secret::new(token.to_owned()),
             token_type: TokenType::Jwt,
         };
         let request = TokenRequest::Exchange(Box::new(TokenExchange {
             subject: typed(&self.grant.grant),
-            actor: Some(typed(&self.grant.wit)),
+            actor: Some(typed(wit.expose())),
             requested_token_type: Some(TokenType::AccessToken),
             resource: Some(self.grant.resource.clone()),
             audience: None,
@@ -176,6 +212,15 @@ impl Credentials {
         let id: Id<Token> = Id::new(self.clock.now(), self.entropy.as_ref())
             .map_err(|error| Problem::NoToken(error.to_string()))?;
         Ok(base64url::encode(&id.as_u128().to_be_bytes()))
+    }
+}
+
+impl Lived {
+    fn until(text: &str, now: Timestamp, expires_at: Timestamp) -> Self {
+        Self {
+            text: Secret::new(text.to_owned()),
+            renew_at: now.plus(expires_at.since(now) / 2),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aims_json::Object;
 use aims_links::{Body, Enforce, LinkError};
@@ -12,14 +13,15 @@ use aims_mcp::build::{self, ErrorAnswer};
 use aims_mcp::{Message, limits};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,8 +29,16 @@ use crate::credentials::Credentials;
 
 /// Longest request body, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
-/// Most connections of one instance at a time.
+/// Longest head of a request, in bytes.
+pub const HEAD_LEN_MAX: usize = 64 << 10;
+/// Most headers of a request.
+pub const HEADERS_MAX: usize = 64;
+/// Most connections of one instance at a time, tunnels among them.
 pub const CONNECTIONS_MAX: usize = 64;
+/// How long the head of a request may take, and then its body.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection that could not be accepted, for want of descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Headers of the agent that go on to the gateway; everything else stays behind.
 const PASSED: [&str; 8] = [
     "accept",
@@ -56,14 +66,20 @@ impl Door {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (door, free) = (Arc::clone(self), Arc::clone(&places));
         self.spawn(async move {
-            while let Ok((stream, _)) = tcp.accept().await {
-                door.admit(stream, &free).await;
+            loop {
+                match tcp.accept().await {
+                    Ok((stream, _)) => door.admit(stream, &free).await,
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                }
             }
         });
         let door = Arc::clone(self);
         self.spawn(async move {
-            while let Ok((stream, _)) = unix.accept().await {
-                door.admit(stream, &places).await;
+            loop {
+                match unix.accept().await {
+                    Ok((stream, _)) => door.admit(stream, &places).await,
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                }
             }
         });
     }
@@ -83,25 +99,28 @@ impl Door {
         let Ok(place) = Arc::clone(places).acquire_owned().await else {
             return;
         };
-        let door = Arc::clone(self);
+        let (door, place) = (Arc::clone(self), Arc::new(place));
         self.spawn(async move {
             let service = service_fn(|request| {
-                let door = Arc::clone(&door);
-                async move { Ok::<_, Infallible>(door.answer(request).await) }
+                let (door, place) = (Arc::clone(&door), Arc::clone(&place));
+                async move { Ok::<_, Infallible>(door.answer(request, place).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .max_buf_size(HEAD_LEN_MAX)
+                .max_headers(HEADERS_MAX)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection through the door ended");
             }
-            drop(place);
         });
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> Response<Body> {
         let answered = if request.method() == Method::CONNECT {
-            self.connect(request).await
+            self.connect(request, place).await
         } else {
             self.pass(request).await
         };
@@ -111,8 +130,9 @@ impl Door {
     /// Passes one HTTP request on to the gateway, with token and proof.
     async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LEN_MAX);
-        let body = body.collect().await.map_err(|error| {
+        let path = own_path(&head.uri).ok_or(Problem::Broken)?;
+        let body = timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_LEN_MAX).collect());
+        let body = body.await.map_err(|_| Problem::Slow)?.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 Problem::TooLong
             } else {
@@ -120,7 +140,7 @@ impl Door {
             }
         })?;
         let body = body.to_bytes();
-        let target = format!("{}{}", self.credentials.resource(), head.uri.path());
+        let target = format!("{}{}", self.credentials.resource(), path);
         let proof = match self.credentials.prove(head.method.as_str(), &target).await {
             Ok(proof) => proof,
             Err(problem) => return self.no_authority(&body, problem),
@@ -152,8 +172,14 @@ impl Door {
         let data = Object::new()
             .with("code", "denied")
             .with("rule", rule)
-            .with("would_allow", "calls while the task is open and this instance runs")
-            .with("how_to_ask", "ask the person who started the task for a new one");
+            .with(
+                "would_allow",
+                "calls while the task is open and this instance runs",
+            )
+            .with(
+                "how_to_ask",
+                "ask the person who started the task for a new one",
+            );
         let error = ErrorAnswer {
             code: aims_mcp::code::DENIED,
             message: message.to_owned(),
@@ -170,8 +196,12 @@ impl Door {
     async fn connect(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
+        place: Place,
     ) -> Result<Response<Body>, Problem> {
-        let authority = request.uri().authority().cloned().ok_or(Problem::Broken)?;
+        let authority = request.uri().authority().cloned();
+        let authority = authority
+            .filter(|authority| authority.port_u16().is_some() && !authority.as_str().contains('@'))
+            .ok_or(Problem::Broken)?;
         let target = format!("{}/connect/{authority}", self.credentials.resource());
         let proof = self.credentials.prove("CONNECT", &target).await?;
         let mut onward = Request::new(());
@@ -185,6 +215,8 @@ impl Door {
         if let Some(mut tunnel) = reply.tunnel {
             let upgraded = hyper::upgrade::on(&mut request);
             self.spawn(async move {
+                // The connection is over for HTTP, but the tunnel is still one of the instance's.
+                let _place = place;
                 let Ok(inside) = upgraded.await else { return };
                 let mut inside = TokioIo::new(inside);
                 let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel).await;
@@ -195,6 +227,21 @@ impl Door {
         }
         Ok(reply.response.map(full))
     }
+}
+
+/// A place among [`CONNECTIONS_MAX`], held by whatever goes on over the connection.
+type Place = Arc<OwnedSemaphorePermit>;
+
+/// The path, if it is spelled in the one way that everybody reads alike: no empty, `.` or `..`
+/// segment, no percent-encoding, and no other host before it (RFC 9112 §3.2.2), whose request
+/// would otherwise become one to the gateway.
+fn own_path(uri: &Uri) -> Option<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let path = uri.path();
+    let mut segments = path.strip_prefix('/')?.split('/');
+    let spelled = path.bytes().all(plain)
+        && (path == "/" || segments.all(|part| !matches!(part, "" | "." | "..")));
+    (spelled && uri.authority().is_none()).then_some(path)
 }
 
 fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
@@ -218,21 +265,28 @@ pub(crate) enum Problem {
     /// The body is over [`BODY_LEN_MAX`].
     #[error("the request has more than {BODY_LEN_MAX} bytes")]
     TooLong,
+    /// The body took too long.
+    #[error("the request did not arrive in time")]
+    Slow,
     /// The request can't be read.
     #[error("the request is malformed")]
     Broken,
     /// No token could be had.
     #[error("no authority: {0}")]
     NoToken(String),
-    /// Server or gateway did not answer.
-    #[error(transparent)]
+    /// Server or gateway did not answer. Why is nothing that the agent is told.
+    #[error("the {} did not answer; try again", .0.peer)]
     Link(#[from] LinkError),
 }
 
 impl Problem {
     fn response(&self) -> Response<Body> {
+        if let Self::Link(error) = self {
+            tracing::warn!(%error, "a request through the door was not answered");
+        }
         let status = match self {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
             Self::NoToken(_) => StatusCode::FORBIDDEN,
             Self::Link(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -248,5 +302,49 @@ impl Problem {
         let kind = http::HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_spelling_and_no_host() {
+        for path in ["/", "/mcp/files", "/mcp/a-b_c.d~e"] {
+            assert_eq!(own_path(&path.parse().unwrap()), Some(path));
+        }
+        for path in [
+            "*",
+            "//mcp/files",
+            "/mcp//files",
+            "/mcp/files/",
+            "/mcp/./files",
+            "/mcp/../files",
+            "/mcp/%66iles",
+            "/mcp/%2e%2e/files",
+            "/mcp/files;x",
+            "/mcp/files@x",
+            "/mcp/files:8710",
+            "http://127.0.0.1:8710/mcp/files",
+            "http://other.example/mcp/files",
+            "other.example:443",
+        ] {
+            assert_eq!(own_path(&path.parse().unwrap()), None, "{path}");
+        }
+        assert_eq!(
+            own_path(&"/mcp/files?x=1".parse().unwrap()),
+            Some("/mcp/files")
+        );
+    }
+
+    #[test]
+    fn what_an_agent_is_told_of_an_outage_holds_nothing_of_the_inside() {
+        let reason = "no such table `keys` in /var/lib/aims/aims.db".to_owned();
+        let problem = Problem::from(LinkError {
+            peer: "server",
+            reason,
+        });
+        assert_eq!(problem.to_string(), "the server did not answer; try again");
     }
 }

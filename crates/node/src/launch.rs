@@ -1,21 +1,21 @@
 //! One launch: what was ordered, measured and put into walls, with nothing running yet.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use aims_crypto::{Hasher, sha256};
 use aims_links::{LaunchOrder, Refusal};
-use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Measured};
+use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, Measured};
 use aims_model::{Evidence, EvidenceGap, Expected};
 use aims_types::Digest;
-use aims_walls::measure::MeasureError;
+use aims_walls::measure::{self, MeasureError};
 use aims_walls::runtime::{DeclaredPath, closure, declare_staged, remeasure};
 use aims_walls::stage::Stage;
 use aims_walls::{Bind, BuildError, CopyIn, Door, Launcher, Plan, Stdio3, Walled};
 
-use crate::evidence::{measure_file, measured};
+use crate::callers::Caller;
+use crate::evidence::measured;
 
 /// The port on 127.0.0.1 inside the walls; the gateway's own default port.
 pub const DOOR_PORT: u16 = 8710;
@@ -34,7 +34,15 @@ pub(crate) struct Workshop {
 /// Walls that stand, and what was seen while they were built.
 pub(crate) struct Built {
     pub(crate) walled: Walled,
+    pub(crate) seen: Seen,
+}
+
+/// What was seen of an instance, and where to look again.
+pub(crate) struct Seen {
     pub(crate) evidence: Evidence,
+    /// Paths inside, and the staged files and trees that are bound there. What was copied lies in
+    /// a root that nobody can write any more.
+    staged: Vec<(String, PathBuf)>,
 }
 
 /// What the person wants started, with absolute paths.
@@ -45,49 +53,65 @@ struct Command {
     arguments: Vec<String>,
 }
 
+/// What a launch asks for, and who asks.
+pub(crate) struct Asked<'a> {
+    pub(crate) argv: &'a [String],
+    pub(crate) cwd: &'a Path,
+    pub(crate) caller: Caller,
+    pub(crate) host_uid: Option<u32>,
+}
+
+/// What lies on disk, as the one who asks may read it.
+struct Found {
+    declared: Vec<DeclaredPath>,
+    /// The open files that are copied in.
+    sources: Vec<OwnedFd>,
+    /// The interpreter without links.
+    interpreter: Option<PathBuf>,
+}
+
 impl Workshop {
     /// Measures, stages and builds. Blocks.
     pub(crate) fn build(
         &self,
         order: &LaunchOrder,
-        argv: &[String],
-        cwd: &Path,
+        asked: Asked<'_>,
         stdio: Stdio3,
-        host_uid: Option<u32>,
     ) -> Result<Built, Refusal> {
         let expected = &order.agent.evidence;
-        let command = Command::read(expected, argv, cwd)?;
-        let trees: Vec<PathBuf> = expected
-            .trees
-            .iter()
-            .map(|tree| tree.path.clone().into())
-            .collect();
-        let declared = remeasure(&trees).map_err(unmeasurable)?;
+        let command = Command::read(expected, asked.argv, asked.cwd)?;
         let files = declared_files(expected, &command);
-        let sources = open_all(&files)?;
-        let plan = self.plan(&command, &declared, &files, host_uid)?;
+        let found = asked
+            .caller
+            .with_rights(|| Found::read(expected, &command, &files))
+            .map_err(|error| refusal("unavailable", &format!("nothing can be read: {error}")))??;
+        expect_trees(expected, &found.declared)?;
+        let plan = self.plan(&command, &found.declared, &files, asked.host_uid)?;
+        let real = found.interpreter.as_deref();
+        let interpreter = command.interpreter.as_deref().zip(real);
+        let interpreter = interpreter
+            .map(|(path, real)| staged_interpreter(&plan, path, real))
+            .transpose()?;
         let (environment, plan_digest) = (environment_digest(&plan.env), plan_digest(&plan));
+        let bound = |bind: &Bind| (bind.to.display().to_string(), bind.from.clone());
+        let staged = plan.binds.iter().map(bound).collect();
         let walled = self
             .launcher
-            .build(plan, sources, stdio)
+            .build(plan, found.sources, stdio)
             .map_err(unbuildable)?;
         let evidence = Evidence {
-            interpreter: command
-                .interpreter
-                .as_deref()
-                .map(measure_file)
-                .transpose()
-                .map_err(unmeasurable)?,
+            interpreter,
             program: copied(&files, &walled.copied, 0)?,
             files: (1..files.len())
                 .map(|place| copied(&files, &walled.copied, place))
                 .collect::<Result<_, _>>()?,
-            trees: declared.iter().map(measured).collect(),
+            trees: found.declared.iter().map(measured).collect(),
             arguments: command.arguments,
             environment,
             plan: plan_digest,
         };
-        Ok(Built { walled, evidence })
+        let seen = Seen { evidence, staged };
+        Ok(Built { walled, seen })
     }
 
     fn plan(
@@ -132,10 +156,14 @@ impl Workshop {
             .filter(|one| !taken(plan, &one.path))
             .collect();
         declare_staged(plan, &free, &self.stage).map_err(unstaged)?;
-        if taken(plan, Path::new(BRIDGE)) || exe.is_empty() {
+        let Some(bridge) = exe.first().filter(|_| !taken(plan, Path::new(BRIDGE))) else {
             return Ok(());
-        }
-        let staged = self.stage.put_file(&self.self_exe).map_err(unstaged)?;
+        };
+        let digest = bridge.digest();
+        let staged = self
+            .stage
+            .put_file(&self.self_exe, &digest)
+            .map_err(unstaged)?;
         plan.binds.push(Bind {
             from: staged.path,
             to: BRIDGE.into(),
@@ -143,6 +171,24 @@ impl Workshop {
             executable: true,
         });
         Ok(())
+    }
+}
+
+impl Seen {
+    /// Measures again what the instance runs from. Blocks.
+    pub(crate) fn again(&self) -> Result<Evidence, MeasureError> {
+        let mut evidence = self.evidence.clone();
+        for (path, staged) in &self.staged {
+            let Some(tree) = evidence.trees.iter_mut().find(|tree| tree.path == *path) else {
+                continue;
+            };
+            tree.digest = if staged.is_dir() {
+                measure::measure_tree(staged)?.digest
+            } else {
+                measure::measure_file(staged)?.0
+            };
+        }
+        Ok(evidence)
     }
 }
 
@@ -159,10 +205,45 @@ impl Command {
         };
         let program = path().ok_or_else(no_program)?;
         let arguments = words.cloned().collect();
-        Ok(Self {
+        let command = Self {
             interpreter,
             program,
             arguments,
+        };
+        command.check_paths(expected)?;
+        Ok(command)
+    }
+
+    /// Refuses another program than the registered one before anything of it is read: the node
+    /// may read more than the person who asks.
+    fn check_paths(&self, expected: &Expected) -> Result<(), Refusal> {
+        let pairs = [
+            (
+                "interpreter",
+                expected.interpreter.as_ref(),
+                self.interpreter.as_ref(),
+            ),
+            ("program", Some(&expected.program), Some(&self.program)),
+        ];
+        let other = |(part, want, seen): (&str, Option<&Measured>, Option<&PathBuf>)| {
+            let (want, seen) = (want?, seen?);
+            (Path::new(&want.path) != seen.as_path()).then(|| EvidenceGap {
+                part: part.to_owned(),
+                expected: format!("`{}` {}", want.path, want.digest),
+                seen: format!(
+                    "`{}`, which is not registered and was not read",
+                    seen.display()
+                ),
+            })
+        };
+        let gaps: Vec<EvidenceGap> = pairs.into_iter().filter_map(other).collect();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal {
+            code: "evidence_mismatch",
+            reason: "what is to run is not what is registered".to_owned(),
+            gaps,
         })
     }
 
@@ -196,20 +277,74 @@ fn declared_files(expected: &Expected, command: &Command) -> Vec<PathBuf> {
         .collect()
 }
 
-fn open_all(files: &[PathBuf]) -> Result<Vec<OwnedFd>, Refusal> {
-    let open = |path: &PathBuf| match File::open(path) {
-        Ok(file) => Ok(OwnedFd::from(file)),
-        Err(error) => Err(Refusal {
-            code: "evidence_unreadable",
-            reason: format!("`{}` can't be read: {error}", path.display()),
-            gaps: vec![EvidenceGap {
-                part: "file".to_owned(),
-                expected: format!("`{}`", path.display()),
-                seen: error.to_string(),
-            }],
-        }),
+impl Found {
+    fn read(expected: &Expected, command: &Command, files: &[PathBuf]) -> Result<Self, Refusal> {
+        let trees = expected.trees.iter().map(|tree| tree.path.clone().into());
+        let declared = remeasure(&trees.collect::<Vec<_>>()).map_err(unmeasurable)?;
+        let open = |path: &PathBuf| measure::open_file(path).map(OwnedFd::from);
+        let sources = files.iter().map(open).collect::<Result<_, _>>();
+        let interpreter = command.interpreter.as_deref().map(measure::resolve);
+        Ok(Self {
+            declared,
+            sources: sources.map_err(unmeasurable)?,
+            interpreter: interpreter
+                .transpose()
+                .map_err(unmeasurable)?
+                .map(|resolved| resolved.real),
+        })
+    }
+}
+
+/// Refuses other trees than the registered ones before they are staged: a launch that is refused
+/// leaves no copy of anything.
+fn expect_trees(expected: &Expected, declared: &[DeclaredPath]) -> Result<(), Refusal> {
+    let none = Digest::from_bytes([0; 32]);
+    let seen = Evidence {
+        interpreter: expected.interpreter.clone(),
+        program: expected.program.clone(),
+        files: expected.files.clone(),
+        trees: declared.iter().map(measured).collect(),
+        arguments: match &expected.arguments {
+            Arguments::Exactly(words) => words.clone(),
+            Arguments::Any => Vec::new(),
+        },
+        environment: none,
+        plan: none,
     };
-    files.iter().map(open).collect()
+    let gaps = expected.gaps(&seen);
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let text: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+    Err(Refusal {
+        code: "evidence_mismatch",
+        reason: format!("what was seen is not as registered: {}", text.join("; ")),
+        gaps,
+    })
+}
+
+/// The interpreter as it will run: its staged copy is what is measured.
+fn staged_interpreter(plan: &Plan, path: &Path, real: &Path) -> Result<Measured, Refusal> {
+    let staged = plan.binds.iter().find_map(|bind| {
+        let rest = real.strip_prefix(&bind.to).ok()?;
+        let whole = rest.as_os_str().is_empty();
+        Some(if whole {
+            bind.from.clone()
+        } else {
+            bind.from.join(rest)
+        })
+    });
+    let staged = staged.ok_or_else(|| {
+        refusal(
+            "evidence_mismatch",
+            "the interpreter is not among the registered trees; register the agent anew",
+        )
+    })?;
+    let (digest, _) = measure::measure_file(&staged).map_err(unmeasurable)?;
+    Ok(Measured {
+        path: path.display().to_string(),
+        digest,
+    })
 }
 
 fn copied(files: &[PathBuf], digests: &[Digest], place: usize) -> Result<Measured, Refusal> {
@@ -242,7 +377,10 @@ fn environment() -> BTreeMap<String, String> {
 
 fn environment_digest(env: &BTreeMap<String, String>) -> Digest {
     let mut hasher = Hasher::new();
-    for part in env.iter().flat_map(|(name, value)| [name.as_str(), "=", value, "\0"]) {
+    for part in env
+        .iter()
+        .flat_map(|(name, value)| [name.as_str(), "=", value, "\0"])
+    {
         hasher.update(part.as_bytes());
     }
     hasher.finish()

@@ -2,21 +2,25 @@
 //!
 //! # In scope
 //! - taking up launches (`aims run`), measuring what runs, building walls ([`Node`]);
-//! - the instance's key, its workload identity token and access tokens; none of it enters the walls;
+//! - the instance's key, its workload identity token and access tokens; none enters the walls;
 //! - the door: the one way out of the walls, where each request gets its token and proof.
 //!
 //! # Out of scope
 //! - decisions (the gateway), issuance (the server): the node is believed by neither.
 //!
 //! # Limits
-//! - [`door::BODY_LEN_MAX`], [`door::CONNECTIONS_MAX`], [`run::REQUEST_LEN_MAX`].
+//! - [`door::BODY_LEN_MAX`], [`door::CONNECTIONS_MAX`], [`run::REQUEST_LEN_MAX`],
+//!   [`LAUNCHES_UNDER_WAY_MAX`].
 
+mod callers;
 mod credentials;
 pub mod door;
 pub mod evidence;
 mod launch;
 mod node;
 pub mod run;
+mod uids;
 
+pub use callers::LAUNCHES_UNDER_WAY_MAX;
 pub use launch::{DOOR_PORT, DOOR_SOCKET};
 pub use node::{Node, NodeConfig};

@@ -1,9 +1,7 @@
 //! The node's life: taking up launches, watching instances, ending what they had.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aims_crypto::{Alg, Signer, SigningKey};
@@ -11,20 +9,24 @@ use aims_links::{
     Attestation, Control, EndedInstance, Enforce, InstanceGrant, LaunchOrder, LinkError, Refusal,
     RequestedRun,
 };
-use aims_model::{Assurance, Evidence, Posture};
+use aims_model::{Assurance, Posture};
 use aims_types::{Clock, Entropy, Id, Instance, Node as NodeKind, SpiffeId};
 use aims_walls::stage::Stage;
-use aims_walls::{Exit, Launcher, Running, Stdio3};
+use aims_walls::{Exit, Launcher, Running, Stdio3, Walled};
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
-use tokio_util::sync::CancellationToken;
+use tokio::net::unix::pipe::Receiver;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::callers::{Admission, Admissions, Caller, LAUNCHES_UNDER_WAY_MAX};
 use crate::credentials::{Credentials, NodeIdentity, jwk_text};
 use crate::door::Door;
-use crate::launch::{Built, Workshop};
+use crate::launch::{Asked, Built, Seen, Workshop};
 use crate::run::{RunEvent, RunRequest, receive};
+use crate::uids::{HostUid, Uids};
 
 /// How long the command may take to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +62,8 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     workshop: Workshop,
-    next_uid: AtomicU32,
+    uids: Arc<Uids>,
+    admissions: Arc<Admissions>,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -82,8 +85,11 @@ enum LaunchError {
 /// An instance that runs.
 struct Live {
     instance: Id<Instance>,
-    running: Arc<Running>,
-    door: CancellationToken,
+    running: Running,
+    /// Closes the door when dropped, and with it every connection and credential.
+    door: DropGuard,
+    /// Nobody else's until everything inside has ended.
+    host_uid: Option<HostUid>,
 }
 
 impl Node {
@@ -101,10 +107,12 @@ impl Node {
             self_exe: config.self_exe.clone(),
         };
         let identity = NodeIdentity {
+            id: config.id,
             spiffe_id: config.spiffe_id.clone(),
             key,
         };
         let (control, gateway) = links;
+        let uids = Uids::new(config.uid_base, config.uid_count);
         Ok(Arc::new(Self {
             config,
             identity: Arc::new(identity),
@@ -113,7 +121,8 @@ impl Node {
             clock,
             entropy,
             workshop,
-            next_uid: AtomicU32::new(0),
+            uids,
+            admissions: Arc::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -123,11 +132,19 @@ impl Node {
     pub async fn serve(self: Arc<Self>, listener: UnixListener) {
         let stopping = self.stopping.clone();
         let accepting = async {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let stream = match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection can't be accepted");
+                        sleep(RETRY_PAUSE).await;
+                        continue;
+                    }
+                };
                 let node = Arc::clone(&self);
                 self.tasks.spawn(async move {
                     if let Err(error) = node.handle(stream).await {
-                        tracing::warn!(%error, "a launch ended early");
+                        tracing::debug!(%error, "a connection ended early");
                     }
                 });
             }
@@ -142,13 +159,27 @@ impl Node {
         self.tasks.wait().await;
     }
 
-    async fn handle(self: &Arc<Self>, stream: tokio::net::UnixStream) -> anyhow::Result<()> {
-        let stream = stream.into_std()?;
-        let (stream, request, stdio) =
-            tokio::task::spawn_blocking(move || read_request(stream)).await??;
-        stream.set_nonblocking(true)?;
-        let mut stream = tokio::net::UnixStream::from_std(stream)?;
-        let event = match self.launch(&request, stdio).await {
+    async fn handle(self: &Arc<Self>, mut stream: UnixStream) -> anyhow::Result<()> {
+        let caller = Caller::of(&stream)?;
+        let launched = match self.admitted(caller) {
+            Err(refusal) => Err(refusal.into()),
+            Ok(admission) => {
+                let received = timeout(REQUEST_TIMEOUT, receive(&mut stream));
+                let Some(received) = self.stopping.run_until_cancelled(received).await else {
+                    return Ok(());
+                };
+                let (request, [stdin, stdout, stderr]) = received??;
+                let streams = Stdio3 {
+                    stdin,
+                    stdout,
+                    stderr,
+                };
+                let launched = self.launch(request, streams, caller).await;
+                drop(admission);
+                launched
+            }
+        };
+        let event = match launched {
             Ok(live) => {
                 let started = RunEvent::Started {
                     instance: live.instance,
@@ -162,17 +193,40 @@ impl Node {
         write_event(&mut stream, &event).await
     }
 
+    fn admitted(&self, caller: Caller) -> Result<Admission, Refusal> {
+        let refusal = |code, reason: String| Refusal {
+            code,
+            reason,
+            gaps: Vec::new(),
+        };
+        if !caller.is_served() {
+            let reason = "this node runs as another user; start the agent as that user, or have \
+                          an administrator run the node as root";
+            return Err(refusal("not_served", reason.to_owned()));
+        }
+        self.admissions.admit(caller).ok_or_else(|| {
+            let many = format!("{LAUNCHES_UNDER_WAY_MAX} launches of yours are under way");
+            refusal(
+                "busy",
+                format!("{many}; try again when one of them has started"),
+            )
+        })
+    }
+
     async fn launch(
         self: &Arc<Self>,
-        request: &RunRequest,
+        request: RunRequest,
         stdio: Stdio3,
+        caller: Caller,
     ) -> Result<Live, LaunchError> {
         let redeemed = RequestedRun {
             node: self.config.id,
             ticket: request.ticket(),
         };
         let order = self.control.run_redeem(redeemed).await??;
-        let built = match self.build(request, order.clone(), stdio).await? {
+        let uid = self.host_uid()?;
+        let rights = (caller, uid.as_ref().map(HostUid::number));
+        let built = match self.build(request, order.clone(), stdio, rights).await? {
             Ok(built) => built,
             Err(refusal) => {
                 self.control
@@ -182,10 +236,17 @@ impl Node {
             }
         };
         let key = SigningKey::generate(Alg::Es256).map_err(internal)?;
-        let granted = self.attest(&order, built.1, &key).await??;
+        let (walled, seen) = built;
+        let posture = self.posture(&seen, rights.1);
+        let granted = self.attest(&order, posture, &key).await??;
         let instance = granted.instance;
-        match self.open(built.0, granted, key).await {
-            Ok(live) => Ok(live),
+        match self.open(walled, granted, (key, seen)).await {
+            Ok((running, door)) => Ok(Live {
+                instance,
+                running,
+                door,
+                host_uid: uid,
+            }),
             Err(error) => {
                 self.report_end(instance, "it could not be started").await;
                 Err(error)
@@ -196,34 +257,40 @@ impl Node {
     /// Builds the walls on a thread of its own: it measures, copies and waits.
     async fn build(
         self: &Arc<Self>,
-        request: &RunRequest,
+        request: RunRequest,
         order: LaunchOrder,
         stdio: Stdio3,
-    ) -> Result<Result<(aims_walls::Walled, (Evidence, Option<u32>)), Refusal>, LaunchError> {
+        (caller, host_uid): (Caller, Option<u32>),
+    ) -> Result<Result<(Walled, Arc<Seen>), Refusal>, LaunchError> {
         let node = Arc::clone(self);
-        let (argv, cwd) = (request.argv.clone(), PathBuf::from(&request.cwd));
-        let host_uid = self.host_uid();
         let work = move || {
-            let built = node
-                .workshop
-                .build(&order, &argv, Path::new(&cwd), stdio, host_uid);
-            built.map(|Built { walled, evidence }| (walled, (evidence, host_uid)))
+            let asked = Asked {
+                argv: &request.argv,
+                cwd: Path::new(&request.cwd),
+                caller,
+                host_uid,
+            };
+            let built = node.workshop.build(&order, asked, stdio);
+            built.map(|Built { walled, seen }| (walled, Arc::new(seen)))
         };
         tokio::task::spawn_blocking(work).await.map_err(internal)
+    }
+
+    fn posture(&self, seen: &Seen, host_uid: Option<u32>) -> Posture {
+        Posture {
+            evidence: seen.evidence.clone(),
+            assurance: Assurance::Confined,
+            host_uid: host_uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+            host: self.config.host.clone(),
+        }
     }
 
     async fn attest(
         &self,
         order: &LaunchOrder,
-        (evidence, host_uid): (Evidence, Option<u32>),
+        posture: Posture,
         key: &SigningKey,
     ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
-        let posture = Posture {
-            evidence,
-            assurance: Assurance::Confined,
-            host_uid: host_uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-            host: self.config.host.clone(),
-        };
         let attestation = Attestation {
             node: self.config.id,
             run: order.run,
@@ -236,20 +303,20 @@ impl Node {
     /// Opens the door and starts the program.
     async fn open(
         &self,
-        mut walled: aims_walls::Walled,
+        mut walled: Walled,
         granted: InstanceGrant,
-        key: SigningKey,
-    ) -> Result<Live, LaunchError> {
-        let instance = granted.instance;
+        (key, seen): (SigningKey, Arc<Seen>),
+    ) -> Result<(Running, DropGuard), LaunchError> {
         let (tcp, unix) = walled
             .door
             .take()
             .context("the walls have no door")
             .map_err(LaunchError::Internal)?;
         let ended = self.stopping.child_token();
+        let guard = ended.clone().drop_guard();
         let credentials = Credentials::new(
             granted,
-            Arc::new(key),
+            (Arc::new(key), seen),
             Arc::clone(&self.identity),
             Arc::clone(&self.control),
             (Arc::clone(&self.clock), Arc::clone(&self.entropy)),
@@ -258,7 +325,7 @@ impl Node {
             credentials,
             gateway: Arc::clone(&self.gateway),
             tasks: self.tasks.clone(),
-            ended: ended.clone(),
+            ended,
         });
         let listeners = (|| {
             tcp.set_nonblocking(true)?;
@@ -273,30 +340,29 @@ impl Node {
         let started = tokio::task::spawn_blocking(move || walled.start())
             .await
             .map_err(internal)?;
-        let running = started.map_err(|error| {
-            ended.cancel();
-            internal(error)
-        })?;
-        Ok(Live {
-            instance,
-            running: Arc::new(running),
-            door: ended,
-        })
+        Ok((started.map_err(internal)?, guard))
     }
 
     /// Waits until the first process ends, the command goes away, or the node stops; then cuts off
     /// everything that the instance had before anybody hears of its end.
-    async fn watch(&self, live: Live, stream: &mut tokio::net::UnixStream) -> RunEvent {
+    async fn watch(&self, live: Live, stream: &mut UnixStream) -> RunEvent {
         let mut rest = [0_u8; 1];
-        let exited = exited(Arc::clone(&live.running));
         tokio::select! {
-            () = exited => {}
+            () = exited(&live.running) => {}
             _ = stream.read(&mut rest) => {}
             () = self.stopping.cancelled() => {}
         }
-        live.door.cancel();
-        let running = live.running;
-        let exit = tokio::task::spawn_blocking(move || running.kill()).await;
+        drop(live.door);
+        let (running, host_uid) = (live.running, live.host_uid);
+        let end = move || {
+            let exit = running.kill();
+            if exit.is_err() {
+                // Something may live on: its uid is never given out again.
+                std::mem::forget(host_uid);
+            }
+            exit
+        };
+        let exit = tokio::task::spawn_blocking(end).await;
         let code = match exit {
             Ok(Ok(Exit::Code(code))) => code,
             Ok(Ok(Exit::Signal(signal))) => EXIT_KILLED + signal,
@@ -320,43 +386,36 @@ impl Node {
         };
         while let Err(error) = self.control.instance_ended(ended.clone()).await {
             tracing::warn!(%error, %instance, "the server does not know of the end yet");
-            tokio::time::sleep(RETRY_PAUSE).await;
+            sleep(RETRY_PAUSE).await;
         }
     }
 
     /// A uid of its own for an instance, as root; an unprivileged node has only its own.
-    fn host_uid(&self) -> Option<u32> {
+    fn host_uid(&self) -> Result<Option<HostUid>, LaunchError> {
         if !rustix::process::geteuid().is_root() {
-            return None;
+            return Ok(None);
         }
-        let next = self.next_uid.fetch_add(1, Ordering::Relaxed);
-        Some(self.config.uid_base + next % self.config.uid_count.max(1))
+        let taken = self.uids.take().context("every reserved uid is in use");
+        taken.map(Some).map_err(LaunchError::Internal)
     }
 }
 
-fn read_request(stream: UnixStream) -> anyhow::Result<(UnixStream, RunRequest, Stdio3)> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    let (request, [stdin, stdout, stderr]) = receive(&stream)?;
-    let streams = Stdio3 {
-        stdin,
-        stdout,
-        stderr,
+/// Completes when everything inside the walls has ended. Holds no thread: with one for each
+/// instance, many instances would leave none to end any of them.
+async fn exited(running: &Running) {
+    let watched = async {
+        let pidfd = running.init_pidfd().try_clone_to_owned()?;
+        // Of what the runtime can wait for without `unsafe`, the one that looks at nothing but
+        // readiness.
+        Receiver::from_owned_fd_unchecked(pidfd)?.readable().await?;
+        Ok::<_, std::io::Error>(())
     };
-    Ok((stream, request, streams))
-}
-
-/// Completes when the first process of the walls has ended. Waits on a thread of its own: there is
-/// no safe way to wait for a process descriptor in the runtime.
-async fn exited(running: Arc<Running>) {
-    match tokio::task::spawn_blocking(move || running.wait()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(%error, "an instance can't be watched and is ended"),
-        Err(error) => tracing::error!(%error, "an instance can't be watched and is ended"),
+    if let Err(error) = watched.await {
+        tracing::error!(%error, "an instance can't be watched and is ended");
     }
 }
 
-async fn write_event(stream: &mut tokio::net::UnixStream, event: &RunEvent) -> anyhow::Result<()> {
+async fn write_event(stream: &mut UnixStream, event: &RunEvent) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     Ok(stream.write_all(&line).await?)

@@ -14,6 +14,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, Interest};
 
 /// Longest request, in bytes.
 pub const REQUEST_LEN_MAX: usize = 1 << 20;
@@ -119,12 +120,38 @@ pub fn events(stream: UnixStream) -> impl Iterator<Item = io::Result<RunEvent>> 
     })
 }
 
-/// The node's side: the request and the three pipe ends that came with it.
-pub(crate) fn receive(stream: &UnixStream) -> io::Result<(RunRequest, [OwnedFd; 3])> {
+/// The node's side: the request and the three pipe ends that came with it. The caller bounds how
+/// long it may take.
+pub(crate) async fn receive(
+    stream: &mut tokio::net::UnixStream,
+) -> io::Result<(RunRequest, [OwnedFd; 3])> {
+    let (head, fds) = stream
+        .async_io(Interest::READABLE, || receive_head(stream.as_fd()))
+        .await?;
+    for fd in &fds {
+        expect_pipe(fd.as_fd())?;
+    }
+    let length = usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX);
+    if length > REQUEST_LEN_MAX {
+        return Err(io::Error::other("the request is too long"));
+    }
+    let mut body = Vec::new();
+    let read = stream
+        .take(u64::try_from(length).unwrap_or_default())
+        .read_to_end(&mut body)
+        .await?;
+    if read != length {
+        return Err(io::Error::other("the request was cut short"));
+    }
+    Ok((serde_json::from_slice(&body)?, fds))
+}
+
+/// The length and the descriptors, which one message carries.
+fn receive_head(stream: BorrowedFd<'_>) -> io::Result<([u8; 4], [OwnedFd; 3])> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut head = [0_u8; 4];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = recvmsg(
         stream,
         &mut [IoSliceMut::new(&mut head)],
@@ -142,19 +169,10 @@ pub(crate) fn receive(stream: &UnixStream) -> io::Result<(RunRequest, [OwnedFd; 
         })
         .flatten()
         .collect();
-    let fds: [OwnedFd; 3] = fds
+    let fds = fds
         .try_into()
         .map_err(|_| io::Error::other("a launch comes with exactly three descriptors"))?;
-    for fd in &fds {
-        expect_pipe(fd.as_fd())?;
-    }
-    let length = usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX);
-    if length > REQUEST_LEN_MAX {
-        return Err(io::Error::other("the request is too long"));
-    }
-    let mut body = vec![0; length];
-    io::Read::read_exact(&mut &*stream, &mut body)?;
-    Ok((serde_json::from_slice(&body)?, fds))
+    Ok((head, fds))
 }
 
 /// Only pipes go into the walls: a terminal, a socket or a file of the host would be a way out.
@@ -177,8 +195,13 @@ mod tests {
         RunRequest::new(&ticket, vec!["/bin/true".to_owned()], "/".to_owned())
     }
 
-    #[test]
-    fn a_request_arrives_with_its_three_pipes() {
+    fn taken(stream: UnixStream) -> tokio::net::UnixStream {
+        stream.set_nonblocking(true).unwrap();
+        tokio::net::UnixStream::from_std(stream).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_arrives_with_its_three_pipes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         send(
@@ -187,14 +210,14 @@ mod tests {
             [read.as_fd(), write.as_fd(), write.as_fd()],
         )
         .unwrap();
-        let (got, fds) = receive(&theirs).unwrap();
+        let (got, fds) = receive(&mut taken(theirs)).await.unwrap();
         assert_eq!(got.argv, ["/bin/true"]);
         assert_eq!(got.ticket().expose(), "aims_rt_x");
         assert_eq!(fds.len(), 3);
     }
 
-    #[test]
-    fn a_descriptor_that_is_no_pipe_is_refused() {
+    #[tokio::test]
+    async fn a_descriptor_that_is_no_pipe_is_refused() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         send(
@@ -203,13 +226,37 @@ mod tests {
             [read.as_fd(), write.as_fd(), ours.as_fd()],
         )
         .unwrap();
-        assert!(receive(&theirs).is_err());
+        assert!(receive(&mut taken(theirs)).await.is_err());
     }
 
-    #[test]
-    fn a_request_without_descriptors_is_refused() {
+    #[tokio::test]
+    async fn a_request_without_descriptors_is_refused() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         io::Write::write_all(&mut &ours, &[0, 0, 0, 2, b'{', b'}']).unwrap();
-        assert!(receive(&theirs).is_err());
+        assert!(receive(&mut taken(theirs)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_announced_length_that_never_comes_is_refused() {
+        for (length, sent) in [(u32::MAX, ""), (1 << 21, ""), (100, "{"), (2, "{}")] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (read, write) = rustix::pipe::pipe().unwrap();
+            let stdio = [read.as_fd(), write.as_fd(), write.as_fd()];
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&stdio)));
+            let head = length.to_be_bytes();
+            sendmsg(
+                &ours,
+                &[IoSlice::new(&head)],
+                &mut control,
+                SendFlags::empty(),
+            )
+            .unwrap();
+            io::Write::write_all(&mut &ours, sent.as_bytes()).unwrap();
+            drop(ours);
+            let received = receive(&mut taken(theirs)).await;
+            assert!(received.is_err(), "{length}");
+        }
     }
 }

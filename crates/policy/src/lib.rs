@@ -21,7 +21,8 @@
 //!
 //! # Limits
 //! [`TOOLS_MAX`], [`ARGUMENTS_MAX`], [`NESTING_MAX`], [`POLICY_TEXT_LEN_MAX`], [`POLICIES_MAX`],
-//! [`POLICY_LEN_MAX`], [`BRANCHES_MAX`], [`OPERATORS_MAX`], [`EXPRESSION_DEPTH_MAX`], [`BRACKETS_DEPTH_MAX`], [`DESCRIPTION_LEN_MAX`].
+//! [`POLICY_LEN_MAX`], [`BRANCHES_MAX`], [`OPERATORS_MAX`], [`EXPRESSION_DEPTH_MAX`],
+//! [`BRACKETS_DEPTH_MAX`], [`DESCRIPTION_LEN_MAX`].
 //!
 //! # What a policy sees
 //! - principals `Agent` (`name`, `owner`, `environment`, `assurance`) and `Person` (`name`);

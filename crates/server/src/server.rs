@@ -5,13 +5,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aims_audit::{Sequencer, TileDir};
 use aims_control::{ControlPlane, RecordSink};
+use aims_crypto::{Alg, SigningKey};
 use aims_http_api::{Admin, Health, Public};
+use aims_keys::Purpose;
 use aims_store::Store;
 use aims_store_sqlite::SqliteStore;
 use aims_tlog::NoteSigner;
+use aims_types::Actor;
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +24,9 @@ use tokio_util::task::TaskTracker;
 use crate::Config;
 use crate::init::{log_name, open_store, parts};
 use crate::log::keep_folding;
+
+/// How long after its deadline a task may stay open in the records.
+const EXPIRE_EVERY: Duration = Duration::from_millis(500);
 
 /// Store, keys, log and control plane, with their listeners.
 pub struct Server {
@@ -47,6 +54,7 @@ impl Server {
         let plane = ControlPlane::open(parts).await?;
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(keep_folding(sequencer, closing.clone()));
+        tasks.spawn(keep_expiring(plane.clone(), closing.clone()));
         Ok(Self {
             plane,
             store,
@@ -60,6 +68,23 @@ impl Server {
     /// The control plane, to be linked with nodes and gateways.
     pub const fn plane(&self) -> &ControlPlane {
         &self.plane
+    }
+
+    /// The key of the node in this process: made once, so that a node that starts again is the
+    /// same one, and what it vouched for before is known to be gone.
+    pub fn node_key(&self) -> Result<SigningKey> {
+        let parts = self.plane.parts();
+        let held = parts.keys.list()?;
+        let id = if let Some(key) = held.iter().find(|key| key.purpose == Purpose::Node) {
+            key.id
+        } else {
+            let id = self.plane.cx(Actor::Server)?.id()?;
+            parts
+                .keys
+                .create(id, Purpose::Node, Alg::Es256, parts.entropy.as_ref())?;
+            id
+        };
+        Ok(parts.keys.load(id)?.key)
     }
 
     /// Starts to serve: the admin API on its Unix socket, health, metrics and log on TCP.
@@ -88,6 +113,27 @@ impl Server {
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
+    }
+}
+
+/// Ends tasks whose deadline has passed, and with them everything issued for them.
+async fn keep_expiring(plane: ControlPlane, stopping: CancellationToken) {
+    while !stopping.is_cancelled() {
+        stopping
+            .run_until_cancelled(tokio::time::sleep(EXPIRE_EVERY))
+            .await;
+        let expired = match plane.cx(Actor::Server) {
+            Ok(cx) => plane
+                .expire(&cx)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = expired {
+            // Gateways look at deadlines themselves; the record of the end waits.
+            tracing::error!(%error, "tasks that are over can't be ended now");
+        }
     }
 }
 

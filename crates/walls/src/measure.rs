@@ -131,6 +131,12 @@ pub fn measure_file(path: &Path) -> Result<(Digest, u64), MeasureError> {
     content(path).map(|content| (content.digest, content.bytes))
 }
 
+/// Opens the regular file that `path` leads to. Never waits, as opening a pipe would, and opens no
+/// device.
+pub fn open_file(path: &Path) -> Result<File, MeasureError> {
+    open(&resolve(path)?.real)
+}
+
 /// Measures the tree at `root`, a directory.
 pub fn measure_tree(root: &Path) -> Result<Tree, MeasureError> {
     walk(root, &mut Measuring)

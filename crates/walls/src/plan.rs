@@ -40,6 +40,10 @@ pub struct Plan {
     /// Files and trees of the host that appear inside.
     #[serde(default)]
     pub binds: Vec<Bind>,
+    /// The directory of a store that only the caller can walk into; binds from below it are found
+    /// all the same.
+    #[serde(default)]
+    pub stage: Option<PathBuf>,
     /// Files that are copied, and digested while they are, into the read-only root.
     #[serde(default)]
     pub copies: Vec<CopyIn>,
@@ -161,6 +165,7 @@ impl Plan {
             env: BTreeMap::new(),
             workdir: PathBuf::from("/tmp"),
             binds: Vec::new(),
+            stage: None,
             copies: Vec::new(),
             symlinks: Vec::new(),
             door: None,

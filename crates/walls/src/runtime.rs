@@ -97,21 +97,11 @@ pub fn declare_staged(
     declared: &[DeclaredPath],
     stage: &Stage,
 ) -> Result<(), StageError> {
+    plan.stage = Some(stage.kept());
     for entry in declared {
         let from = match &entry.what {
             Declared::Tree(tree) => stage.put_tree(&entry.path, &tree.digest)?.path,
-            Declared::File { digest, .. } => {
-                let staged = stage.put_file(&entry.path)?;
-                if staged.digest != *digest {
-                    let (path, expected) = (entry.path.clone(), *digest);
-                    return Err(StageError::Changed {
-                        path,
-                        expected,
-                        found: staged.digest,
-                    });
-                }
-                staged.path
-            }
+            Declared::File { digest, .. } => stage.put_file(&entry.path, digest)?.path,
             Declared::Link { .. } => PathBuf::new(),
         };
         add(plan, entry, from);

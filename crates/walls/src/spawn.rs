@@ -1,11 +1,10 @@
 //! The parent's side: build walls, start the program in them, wait, kill.
 
-use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -116,7 +115,7 @@ impl Launcher {
             .arg(LAUNCHER_ARG)
             .args(launcher::arguments(plan.host_uid, network))
             .env_clear()
-            .current_dir(OsStr::new("/"))
+            .current_dir(plan.stage.as_deref().unwrap_or(Path::new("/")))
             .stdin(Stdio::from(OwnedFd::from(control)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -4,18 +4,31 @@
 //! not change before it runs. So files are copied while they are digested, to a place named by
 //! their digest, where nobody but the owner of the store can change them.
 //!
-//! Layout: `<store>/<digest in hexadecimal>/tree`, `…/file` or `…/program`.
+//! What is staged may come from a private home: nobody but the owner can walk into the store. A
+//! launcher is started inside it, so that the walls find what their plan names and nothing else
+//! does.
+//!
+//! Layout: `<store>/kept/<digest in hexadecimal>/tree`, `…/file` or `…/program`.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aims_types::Digest;
 
 use crate::measure::{self, Content, MeasureError, Tree, Visit};
+
+/// Below the private directory: what is complete and has the digest that names it.
+const KEPT: &str = "kept";
+/// Write permission of the group.
+const GROUP_WRITE: u32 = 0o020;
+/// Write permission of everybody.
+const OTHER_WRITE: u32 = 0o002;
+/// Only owners rename and remove what lies in the directory.
+const STICKY: u32 = 0o1000;
 
 /// The store.
 #[derive(Debug, Clone)]
@@ -56,6 +69,11 @@ pub enum StageError {
         /// What it is.
         found: Digest,
     },
+    /// Somebody else could put other files in place of measured ones.
+    #[error(
+        "`{0}` can be changed by another user; give the store a place that only its owner can change"
+    )]
+    Shared(PathBuf),
     /// What lies in the store is not what its name says.
     #[error("`{0}` in the store was changed; remove it")]
     Corrupt(PathBuf),
@@ -65,13 +83,32 @@ pub enum StageError {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Stage {
-    /// Opens the store at `dir`, creating it. Others must be able to walk there.
+    /// Opens the store at `dir`, creating it. Refuses a place that another user can change.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StageError> {
         let dir = dir.into();
-        fs::create_dir_all(&dir).map_err(error(&dir))?;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755);
+        builder.create(&dir).map_err(error(&dir))?;
         let dir = dir.canonicalize().map_err(error(&dir))?;
-        mode(&dir, 0o755)?;
+        only_ours(&dir)?;
+        for above in dir.ancestors().skip(1) {
+            let found = fs::symlink_metadata(above).map_err(error(above))?;
+            let ours = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
+            if !ours || (open_to_others(&found) && found.mode() & STICKY == 0) {
+                return Err(StageError::Shared(above.to_path_buf()));
+            }
+        }
+        mode(&dir, 0o700)?;
+        let kept = dir.join(KEPT);
+        builder.create(&kept).map_err(error(&kept))?;
+        only_ours(&kept)?;
+        mode(&kept, 0o755)?;
         Ok(Self { dir })
+    }
+
+    /// Where launchers are started, so that they need not be able to walk there.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.dir.join(KEPT)
     }
 
     /// Stages the tree at `root`, which must have the digest `expected`.
@@ -100,10 +137,18 @@ impl Stage {
         })
     }
 
-    /// Stages the regular file `path`.
-    pub fn put_file(&self, path: &Path) -> Result<Staged, StageError> {
+    /// Stages the regular file `path`, which must have the digest `expected`.
+    pub fn put_file(&self, path: &Path, expected: &Digest) -> Result<Staged, StageError> {
         let temporary = Temporary::new(&self.dir);
         let content = copy_file(path, &temporary.0)?;
+        if content.digest != *expected {
+            let (path, expected) = (path.to_path_buf(), *expected);
+            return Err(StageError::Changed {
+                path,
+                expected,
+                found: content.digest,
+            });
+        }
         let name = if content.executable {
             "program"
         } else {
@@ -122,7 +167,7 @@ impl Stage {
     }
 
     fn place(&self, digest: &Digest, name: &str) -> PathBuf {
-        self.dir.join(digest.to_hex()).join(name)
+        self.kept().join(digest.to_hex()).join(name)
     }
 
     fn reuse(path: PathBuf, digest: Digest, found: Digest) -> Result<Staged, StageError> {
@@ -249,6 +294,23 @@ fn copy_file(from: &Path, to: &Path) -> Result<Content, StageError> {
         .set_permissions(Permissions::from_mode(bits))
         .map_err(error(to))?;
     Ok(content)
+}
+
+/// A directory of our own that nobody else writes.
+fn only_ours(dir: &Path) -> Result<(), StageError> {
+    let found = fs::symlink_metadata(dir).map_err(error(dir))?;
+    let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    if ours && !open_to_others(&found) {
+        Ok(())
+    } else {
+        Err(StageError::Shared(dir.to_path_buf()))
+    }
+}
+
+/// Whether everybody, or a group that is neither root's nor our own, may write.
+fn open_to_others(found: &fs::Metadata) -> bool {
+    let known = [0, rustix::process::getegid().as_raw()].contains(&found.gid());
+    found.mode() & OTHER_WRITE != 0 || (found.mode() & GROUP_WRITE != 0 && !known)
 }
 
 fn mode(path: &Path, bits: u32) -> Result<(), StageError> {

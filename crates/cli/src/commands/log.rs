@@ -1,9 +1,9 @@
 //! `aims log check`: everything recorded, verified with nothing but the log's public key.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
-use aims_audit::{LogReport, TileDir, check_log};
+use aims_audit::{LogReport, TileDir, check_extends, check_log};
 use aims_client::Profile;
 use aims_tlog::{SignedNote, TilePath, TileReader, VerifierKey};
 use anyhow::{Context, Result};
@@ -31,12 +31,21 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
         url: profile.log_url.parse()?,
         runtime: Handle::current(),
     };
-    let note = match checkpoint {
-        Some(file) => fs::read_to_string(&file).with_context(|| file.display().to_string())?,
-        None => String::from_utf8(remote.fetch("checkpoint").await?.to_vec())?,
+    let kept = checkpoint.as_deref().map(read_note).transpose()?;
+    let checked = match (dir, kept) {
+        (Some(dir), Some(kept)) => {
+            tokio::task::spawn_blocking(move || {
+                check_log(&TileDir::new(dir), &kept, &key).map_err(|error| error.to_string())
+            })
+            .await?
+        }
+        (_, kept) => {
+            let newest = String::from_utf8(remote.fetch("checkpoint").await?.to_vec())?;
+            let newest: SignedNote = newest.parse()?;
+            let work = move || check_newest(&remote, kept.as_ref(), &newest, &key);
+            tokio::task::spawn_blocking(work).await?
+        }
     };
-    let note: SignedNote = note.parse()?;
-    let checked = tokio::task::spawn_blocking(move || check(dir, &remote, &note, &key)).await?;
     let report =
         checked.map_err(|reason| DoesNotHold(format!("the log does not hold: {reason}")))?;
     let value = serde_json::json!({
@@ -50,16 +59,24 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
     output.show(&value, |_| show(&report))
 }
 
-fn check(
-    dir: Option<PathBuf>,
+fn read_note(file: &Path) -> Result<SignedNote> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    text.parse()
+        .with_context(|| format!("`{}` is no checkpoint", file.display()))
+}
+
+/// Checks the newest checkpoint, and that it continues the one that was kept.
+fn check_newest(
     remote: &Remote,
-    note: &SignedNote,
+    kept: Option<&SignedNote>,
+    newest: &SignedNote,
     key: &VerifierKey,
 ) -> Result<LogReport, String> {
-    match dir {
-        Some(dir) => check_log(&TileDir::new(dir), note, key).map_err(|e| e.to_string()),
-        None => check_log(remote, note, key).map_err(|e| e.to_string()),
+    let report = check_log(remote, newest, key).map_err(|error| error.to_string())?;
+    if let Some(kept) = kept {
+        check_extends(remote, kept, newest, key).map_err(|error| error.to_string())?;
     }
+    Ok(report)
 }
 
 fn show(report: &LogReport) -> String {
@@ -77,14 +94,16 @@ fn show(report: &LogReport) -> String {
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
     format!(
-        "{} holds {} records under {}\n{}\n{}\n{} keys enrolled; {} permitted actions without an \
-         outcome so far",
+        "{} holds {} records under {}\n{}\n{}\n{} keys enrolled, {} grants and {} permits verified; {} permitted actions without an outcome so \
+         far",
         report.origin,
         report.size,
         report.root,
         table(["source", "records", "chain", "last"], sources),
         kinds.join(", "),
         report.keys.len(),
+        report.grants_verified,
+        report.permits_verified,
         report.open_intents.len(),
     )
 }

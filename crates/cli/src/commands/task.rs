@@ -162,9 +162,15 @@ fn in_words(authority: &Authority) -> String {
 /// One line for each argument that an authority names.
 fn arguments(detail: &aims_json::Value) -> String {
     let arguments = detail.get("arguments").and_then(|value| value.as_object());
-    let lines = arguments.into_iter().flat_map(aims_json::Object::iter).map(|(name, value)| {
-        let bounds = value.to_string().replace(['"', '{', '}'], "").replace(':', ": ");
-        format!("{name}: {}", bounds.replace(',', ", "))
-    });
+    let lines = arguments
+        .into_iter()
+        .flat_map(aims_json::Object::iter)
+        .map(|(name, value)| {
+            let bounds = value
+                .to_string()
+                .replace(['"', '{', '}'], "")
+                .replace(':', ": ");
+            format!("{name}: {}", bounds.replace(',', ", "))
+        });
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -5,7 +5,7 @@ use aims_links::Refusal;
 use aims_model::{EventKind, EvidenceGap};
 use aims_types::{self as types, Cx, Id, Node};
 
-use crate::recording::{event, shown, value};
+use crate::recording::{event, plain, shown, value};
 use crate::{ControlPlane, Fault};
 
 /// Longest text of a gap that is recorded, in characters.
@@ -47,7 +47,7 @@ pub(crate) async fn refused(
         );
     let mut event = event(cx, EventKind::InstanceRefused, body);
     event.task = task;
-    tracing::info!(run = %launch.run, code = refusal.code, reason = %refusal.reason, "refused");
+    tracing::info!(run = %launch.run, code = refusal.code, reason = bounded(&refusal.reason), "refused");
     plane.commit_alone(event).await
 }
 
@@ -63,5 +63,5 @@ pub(crate) fn bounded_gaps(gaps: &[EvidenceGap]) -> Vec<EvidenceGap> {
 
 /// What a record can hold of a text, whatever a node sends.
 pub(crate) fn bounded(text: &str) -> String {
-    text.chars().take(GAP_LEN_MAX).collect()
+    plain(text, GAP_LEN_MAX)
 }

@@ -38,6 +38,9 @@ pub enum RegisterServerError {
     /// The name is a tool server's.
     #[error("there is a tool server `{0}` already; names are never used again")]
     NameTaken(Name),
+    /// The name is or was that of a person or an agent (R3).
+    #[error("`{0}` is the name of a person or an agent; choose another name")]
+    BorrowedIdentity(Name),
     /// The purpose is not a line of words.
     #[error("the purpose: {0}")]
     Purpose(#[from] TextError),
@@ -69,6 +72,7 @@ impl Refused for RegisterServerError {
             Self::Access(error) => error.code(),
             Self::Name(_) => "bad_name",
             Self::NameTaken(_) => "name_taken",
+            Self::BorrowedIdentity(_) => "borrowed_identity",
             Self::Purpose(_) => "bad_purpose",
             Self::Spec(_) => "bad_spec",
             Self::NoGateway => "no_gateway",
@@ -144,10 +148,14 @@ async fn register(
 }
 
 async fn refuse_taken(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterServerError> {
-    match reader.server_by_name(name).await? {
-        None => Ok(()),
-        Some(_) => Err(RegisterServerError::NameTaken(name.clone())),
+    if reader.server_by_name(name).await?.is_some() {
+        return Err(RegisterServerError::NameTaken(name.clone()));
     }
+    // As agents and people may not take the names of servers and of each other.
+    if reader.agent_by_name(name).await?.is_some() || reader.person_by_name(name).await?.is_some() {
+        return Err(RegisterServerError::BorrowedIdentity(name.clone()));
+    }
+    Ok(())
 }
 
 fn check_spec(spec: &ServerSpec) -> Result<(), RegisterServerError> {

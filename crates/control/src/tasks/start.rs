@@ -144,8 +144,9 @@ async fn start(
     };
     let policy = authorise(txn.as_mut(), &hop).await?;
     let used = (given.replay_value(), given.replayable_until());
-    if !txn
-        .replay_insert(ReplayKind::Consent, &used.0, cx.now, used.1)
+    let consent = (ReplayKind::Consent, &used.0);
+    if !plane
+        .use_once(txn.as_mut(), consent, (cx.now, used.1))
         .await?
     {
         return Err(StartTaskError::ConsentReplayed);

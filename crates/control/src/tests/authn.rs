@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::world::{ISSUER, Somebody, World, kid, new_key, text};
 use crate::{ADMIN_SCOPE, Refused};
 
-fn assertion(world: &World, person: &Somebody, jti: &str) -> String {
+pub(super) fn assertion(world: &World, person: &Somebody, jti: &str) -> String {
     let claims = AssertionClaims {
         audience: ISSUER,
         kid: Some(&kid(&person.key)),
@@ -21,7 +21,7 @@ fn assertion(world: &World, person: &Somebody, jti: &str) -> String {
     PersonGrant::create(&person.key, person.id, &claims).unwrap()
 }
 
-fn form(assertion: String, scope: Option<&str>) -> Bytes {
+pub(super) fn form(assertion: String, scope: Option<&str>) -> Bytes {
     let request = TokenRequest::JwtBearer {
         assertion: Secret::new(assertion),
         scope: scope.map(str::to_owned),
@@ -29,7 +29,7 @@ fn form(assertion: String, scope: Option<&str>) -> Bytes {
     Bytes::from(request.to_form(None).expose().clone())
 }
 
-async fn log_in(world: &World, person: &Somebody) -> String {
+pub(super) async fn log_in(world: &World, person: &Somebody) -> String {
     let form = form(assertion(world, person, &world.jti()), Some(ADMIN_SCOPE));
     let dpop = world.proof(&person.key);
     let reply = world.plane.token(TokenCall { form, dpop }).await.unwrap();

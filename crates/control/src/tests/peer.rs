@@ -11,6 +11,7 @@ use aims_model::{ServerSpec, Subject, ToolPin};
 use aims_types::{Name, Revision};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 /// A gateway that keeps every state that it was given.
 #[derive(Default)]
@@ -22,6 +23,9 @@ pub(super) struct Peer {
     pub(super) unusable: AtomicBool,
     pub(super) inspections: AtomicU64,
     pub(super) no_server: AtomicBool,
+    /// Whether it does not come back from a state until it is released.
+    pub(super) hangs: AtomicBool,
+    pub(super) released: Notify,
 }
 
 impl Peer {
@@ -66,6 +70,9 @@ impl Enforce for Peer {
     }
 
     async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            self.released.notified().await;
+        }
         let misses = self.misses.load(Ordering::SeqCst);
         if self.silent.load(Ordering::SeqCst) || misses > 0 {
             self.misses

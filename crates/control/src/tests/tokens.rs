@@ -17,10 +17,10 @@ use super::world::{Host, ISSUER, RESOURCE, Running, World, jwk, new_key, signed,
 use crate::tokens::TrustedKeys;
 
 /// A request that a test can spoil before it is sent.
-struct Asking {
-    exchange: TokenExchange,
-    client: Option<ClientCredential>,
-    dpop: String,
+pub(super) struct Asking {
+    pub(super) exchange: TokenExchange,
+    pub(super) client: Option<ClientCredential>,
+    pub(super) dpop: String,
 }
 
 fn typed(token: &str) -> TypedToken {
@@ -30,7 +30,7 @@ fn typed(token: &str) -> TypedToken {
     }
 }
 
-fn asking(world: &World, running: &Running) -> Asking {
+pub(super) fn asking(world: &World, running: &Running) -> Asking {
     Asking {
         exchange: TokenExchange {
             subject: typed(&running.grant.grant),
@@ -46,14 +46,14 @@ fn asking(world: &World, running: &Running) -> Asking {
     }
 }
 
-fn client(world: &World, host: &Host) -> ClientCredential {
+pub(super) fn client(world: &World, host: &Host) -> ClientCredential {
     ClientCredential {
         client_id: Some(format!("spiffe://aims.local/node/{}", host.id)),
         assertion: world.client_assertion(host),
     }
 }
 
-async fn send(world: &World, asking: Asking) -> TokenReply {
+pub(super) async fn send(world: &World, asking: Asking) -> TokenReply {
     let request = TokenRequest::Exchange(Box::new(asking.exchange));
     let form = request.to_form(asking.client.as_ref());
     let form = Bytes::from(form.expose().clone());

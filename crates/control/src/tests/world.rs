@@ -36,6 +36,10 @@ pub(super) const START: Timestamp = Timestamp::from_unix_secs(1_795_307_428);
 pub(super) struct FakeClock(AtomicU64);
 
 impl FakeClock {
+    pub(super) fn back(&self, by: Duration) {
+        self.0
+            .fetch_sub(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
     pub(super) fn forward(&self, by: Duration) {
         self.0
             .fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);

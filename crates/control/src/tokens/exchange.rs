@@ -49,7 +49,7 @@ pub(super) async fn exchange(
     }
     check_target(plane, &exchange)?;
     let used = (client.client_id(), client.jti(), client.replayable_until());
-    use_once(txn, cx, used, proof).await?;
+    use_once(plane, txn, cx, used, proof).await?;
     let live = LiveInstance::find(txn, actor.instance, cx.now).await?;
     check_instance(&live, &actor, node, proof)?;
     check_subject(txn, &live, &exchange).await?;

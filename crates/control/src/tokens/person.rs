@@ -59,7 +59,7 @@ pub(super) async fn admin(
     let person = person.ok_or(TokenError::ForeignPerson)?;
     cx.actor = Actor::Person(person.id);
     let used = (kid, verified.jti(), verified.replayable_until());
-    use_once(txn, cx, used, proof).await?;
+    use_once(plane, txn, cx, used, proof).await?;
     let common = TokenCommon {
         issuer: issuer.to_owned(),
         client_id: person.id.to_string(),

@@ -308,15 +308,15 @@ async fn refused(
     {
         return unrecorded_bytes(&wanted.id);
     }
-    let decision = wanted.action.decision;
+    let (decision, task) = (wanted.action.decision, caller.token.task);
     let body = match refusal {
         Refusal::Denied(denied) => match denied.reasons.first() {
             Some(Reason::Authority { refusal, .. }) if refusal.rule() == Rule::ToolNotAllowed => {
                 respond::unknown_tool(&wanted.id, &wanted.tool, decision)
             }
-            _ => Lesson::denied(denied).answer(&wanted.id, decision),
+            _ => Lesson::denied(denied).answer(&wanted.id, decision, task),
         },
-        Refusal::Needed(needed) => Lesson::needed(needed).answer(&wanted.id, decision),
+        Refusal::Needed(needed) => Lesson::needed(needed).answer(&wanted.id, decision, task),
     };
     (StatusCode::OK, body)
 }

@@ -4,6 +4,7 @@ use aims_control::{Committed, ControlPlane, RequestRun};
 use aims_types::{Id, Task};
 use axum::extract::{Path, State};
 use axum::response::Response;
+use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Deserialize;
 
 use super::{committed, json};
@@ -80,11 +81,14 @@ pub(super) async fn run(
 ) -> Result<Response, Problem> {
     let RawRun { task, agent } = raw;
     let ticket = plane.run_request(&cx, RequestRun { task, agent }).await?;
-    Ok(json(&serde_json::json!({
+    let mut response = json(&serde_json::json!({
         "run": ticket.run,
         "ticket": ticket.ticket.expose(),
         "expires_at": ticket.expires_at,
-    })))
+    }));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 pub(super) async fn trace(

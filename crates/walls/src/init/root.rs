@@ -50,11 +50,11 @@ pub(super) fn build(plan: &Plan, sources: Vec<OwnedFd>) -> Result<Vec<Digest>, F
         .binds
         .iter()
         .cloned()
-        .map(open)
+        .map(|bind| open(bind, plan.stage.as_deref()))
         .collect::<Result<Vec<_>, _>>()?;
     let devices = DEVICES
         .iter()
-        .map(|path| open(device(path)))
+        .map(|path| open(device(path), None))
         .collect::<Result<Vec<_>, _>>()?;
     let base = base(plan.limits.root_bytes)?;
     own_mounts(&base, plan)?;
@@ -98,11 +98,15 @@ fn device(path: &str) -> Bind {
     }
 }
 
-fn open(bind: Bind) -> Result<Source, Fault> {
+fn open(bind: Bind, stage: Option<&Path>) -> Result<Source, Fault> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     // A symbolic link anywhere in the path could have been turned after it was measured.
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(CWD, &bind.from, flags, Mode::empty(), resolve) {
+    let mut resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // The launcher was started in the store, where this uid could not walk.
+    let staged = stage.and_then(|stage| bind.from.strip_prefix(stage).ok());
+    resolve.set(ResolveFlags::BENEATH, staged.is_some());
+    let from = staged.unwrap_or(&bind.from);
+    match rustix::fs::openat2(CWD, from, flags, Mode::empty(), resolve) {
         Ok(fd) => Ok(Source { bind, fd }),
         Err(rustix::io::Errno::LOOP) => Err(Fault::path(
             "bind",

@@ -104,6 +104,7 @@ fn texts(plan: &Plan) -> Result<(), PlanError> {
     let program = plan.argv.first().ok_or(PlanError::NoProgram)?;
     plain(Path::new(program))?;
     plain_or_root(&plan.workdir)?;
+    plan.stage.as_deref().map_or(Ok(()), plain_or_root)?;
     if let Some(bad) = plan.argv.iter().find(|text| text.contains('\0')) {
         return Err(PlanError::Text(bad.clone()));
     }

@@ -52,7 +52,50 @@ fn a_changed_source_is_refused_and_leaves_nothing() {
     let stage = Stage::open(dir.path().join("store")).unwrap();
     let error = stage.put_tree(&root, &expected).unwrap_err();
     assert!(matches!(error, StageError::Changed { .. }), "{error}");
-    assert_eq!(fs::read_dir(dir.path().join("store")).unwrap().count(), 0);
+    let data = root.join("data");
+    let error = stage.put_file(&data, &expected).unwrap_err();
+    assert!(matches!(error, StageError::Changed { .. }), "{error}");
+    let kept = dir.path().join("store/kept");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path().join("store")).unwrap().count(), 1);
+}
+
+#[test]
+fn nobody_else_walks_into_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    Stage::open(&store).unwrap();
+    assert_eq!((bits(&store), bits(&store.join("kept"))), (0o700, 0o755));
+}
+
+/// Whoever can rename what lies there could put something else in place of what was measured.
+#[test]
+fn a_store_that_another_user_can_change_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, bits: u32| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        mode(&path, bits).unwrap();
+        path
+    };
+    let writable = make("writable", 0o777);
+    let sticky = make("sticky", 0o1777);
+    let linked = make("linked", 0o755);
+    symlink(&sticky, linked.join("kept")).unwrap();
+    for refused in [&writable, &writable.join("below"), &sticky, &linked] {
+        let error = Stage::open(refused).unwrap_err();
+        assert!(matches!(error, StageError::Shared(_)), "{refused:?}");
+    }
+    assert_eq!(bits(&sticky), 0o1777);
+    Stage::open(sticky.join("below")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let foreign = make("foreign", 0o755);
+        std::os::unix::fs::chown(&foreign, Some(65_534), Some(65_534)).unwrap();
+        for refused in [foreign.clone(), foreign.join("below")] {
+            let error = Stage::open(refused).unwrap_err();
+            assert!(matches!(error, StageError::Shared(_)), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -72,15 +115,25 @@ fn files_keep_only_their_exec_bit() {
     let dir = tempfile::tempdir().unwrap();
     let (root, _) = tree(dir.path());
     let stage = Stage::open(dir.path().join("store")).unwrap();
-    let program = stage.put_file(&root.join("bin/run")).unwrap();
-    let data = stage.put_file(&root.join("data")).unwrap();
+    let put = |name: &str| {
+        let path = root.join(name);
+        stage.put_file(&path, &measure::measure_file(&path).unwrap().0)
+    };
+    let program = put("bin/run").unwrap();
+    let data = put("data").unwrap();
     assert_eq!((bits(&program.path), bits(&data.path)), (0o555, 0o444));
     assert_eq!(
         data.digest,
         measure::measure_file(&root.join("data")).unwrap().0
     );
-    assert_eq!(stage.put_file(&root.join("data")).unwrap(), data);
-    assert!(stage.put_file(&root.join("bin/again")).is_err());
-    let left = fs::read_dir(dir.path().join("store")).unwrap().flatten();
+    assert_eq!(put("data").unwrap(), data);
+    assert!(
+        stage
+            .put_file(&root.join("bin/again"), &program.digest)
+            .is_err()
+    );
+    let left = fs::read_dir(dir.path().join("store/kept"))
+        .unwrap()
+        .flatten();
     assert!(left.into_iter().all(|entry| entry.file_name().len() == 64));
 }

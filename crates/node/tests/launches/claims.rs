@@ -1,0 +1,306 @@
+//! What neither an agent nor a local user can do.
+
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+
+use aims_node::LAUNCHES_UNDER_WAY_MAX;
+use aims_node::door::CONNECTIONS_MAX;
+use aims_node::run::RunEvent;
+
+use crate::peers::{RESOURCE, TICKET, TOKEN, WIT};
+use crate::world::{NOBODY, World, ask, is_root, on_a_thread};
+
+type Claim = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
+
+pub(crate) const ALL: &[Claim] = &[
+    ("an_agent_forges_no_identity_and_finds_none", || {
+        Box::pin(an_agent_forges_no_identity())
+    }),
+    ("tunnels_count_as_connections", || {
+        Box::pin(tunnels_count_as_connections())
+    }),
+    ("a_caller_lends_the_node_its_rights", || {
+        Box::pin(a_caller_lends_the_node_its_rights())
+    }),
+    ("a_refused_launch_leaves_no_copy", || {
+        Box::pin(a_refused_launch_leaves_no_copy())
+    }),
+    ("the_interpreter_is_seen_where_it_runs", || {
+        Box::pin(the_interpreter_is_seen_where_it_runs())
+    }),
+    ("a_program_that_is_a_pipe_holds_nobody_up", || {
+        Box::pin(a_pipe_holds_nobody_up())
+    }),
+    ("silent_connections_hold_up_their_user_alone", || {
+        Box::pin(silent_connections_hold_up_their_user_alone())
+    }),
+    ("a_command_that_went_away_ends_its_instance", || {
+        Box::pin(a_command_that_went_away_ends_its_instance())
+    }),
+    ("many_instances_end_at_once_and_share_no_uid", || {
+        Box::pin(many_instances_end_at_once())
+    }),
+    ("draining_ends_every_instance_and_every_request", || {
+        Box::pin(draining_ends_everything())
+    }),
+];
+
+const WAIT: &str = "import signal\nprint('runs', flush=True)\nwhile True: signal.pause()\n";
+
+async fn an_agent_forges_no_identity() {
+    let world = World::new(
+        r#"
+import os, socket
+def ask(text):
+    door = socket.create_connection(("127.0.0.1", 8710))
+    door.sendall(text.replace("\n", "\r\n").encode())
+    door.shutdown(socket.SHUT_WR)
+    parts = iter(lambda: door.recv(65536), b"")
+    print(b"".join(parts).decode().splitlines()[0], flush=True)
+forged = "Authorization: DPoP mine\nDPoP: mine\nHost: evil.test\nForwarded: for=x\nX-A: 1\n"
+ask("POST /mcp/files?q=1 HTTP/1.1\nAccept: a/b\n" + forged + "Content-Length: 2\n\nhi")
+ask("POST /mcp/files HTTP/1.1\n" + forged + "Content-Length: 9\nTransfer-Encoding: chunked\n\n"
+    "2\nhi\n0\n\n")
+for target in ["*", "//mcp/files", "/mcp/../files", "/mcp/%66iles", "http://evil.test/mcp/files"]:
+    ask("POST " + target + " HTTP/1.1\n" + forged + "Content-Length: 0\n\n")
+ask("CONNECT me@evil.test:443 HTTP/1.1\n" + forged + "\n")
+ask("CONNECT evil.test HTTP/1.1\n" + forged + "\n")
+ask("POST /mcp/files HTTP/1.1\n" + "X-%d: 1\n" * 1 % 1 + "".join("Y-%d: 1\n" % n for n in range(80)) + "\n")
+print(sorted(os.environ))
+for folder, _, names in os.walk("/"):
+    for name in names:
+        path = os.path.join(folder, name)
+        if folder.startswith(("/usr/lib", "/usr/share")) or not os.path.isfile(path):
+            continue
+        try:
+            content = open(path, "rb").read(1 << 20) if not name.startswith("kmsg") else b""
+        except OSError:
+            continue
+        assert b"aims." + b"secret" not in content, path
+"#,
+    );
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.code(), 0, "{}", told.output);
+    for secret in [TOKEN, WIT, TICKET] {
+        assert!(!told.output.contains(secret), "{}", told.output);
+    }
+    let lines: Vec<&str> = told.output.lines().collect();
+    let answers: Vec<&str> = lines[..10].iter().map(|line| &line[9..12]).collect();
+    let refused = ["400"; 7];
+    assert_eq!(answers[..2], ["200", "200"]);
+    assert_eq!(answers[2..9], refused);
+    assert_eq!(answers[9], "431");
+    let requests = std::mem::take(&mut *world.gateway.requests.lock().unwrap());
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.uri().to_string(), format!("{RESOURCE}/mcp/files"));
+        assert_eq!(request.body().as_ref(), b"hi");
+        let headers = request.headers();
+        let values: Vec<_> = headers.get_all("authorization").iter().collect();
+        assert_eq!(values, [format!("DPoP {TOKEN}").as_str()]);
+        assert_eq!(headers.get_all("dpop").iter().count(), 1);
+        assert_ne!(headers["dpop"], "mine");
+        let passed = ["accept", "authorization", "content-type", "dpop"];
+        assert!(
+            headers.keys().all(|name| passed.contains(&name.as_str())),
+            "{headers:?}"
+        );
+        assert!(!format!("{headers:?}").contains(TOKEN));
+    }
+    assert!(world.gateway.tunnels.lock().unwrap().is_empty());
+    world.drain().await;
+}
+
+async fn tunnels_count_as_connections() {
+    let world = World::new(
+        r#"
+import socket
+held = []
+for _ in range(80):
+    door = socket.create_connection(("127.0.0.1", 8710))
+    door.settimeout(2)
+    door.sendall(b"CONNECT host.test:443 HTTP/1.1\r\n\r\n")
+    try:
+        assert door.recv(12) == b"HTTP/1.1 200"
+    except TimeoutError:
+        break
+    held.append(door)
+print(len(held))
+held.pop().close()
+assert door.recv(12) == b"HTTP/1.1 200"
+"#,
+    );
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.output, format!("{CONNECTIONS_MAX}\n"));
+    assert_eq!(told.code(), 0);
+    world.drain().await;
+}
+
+/// Whoever may register agents could otherwise read every file of the host.
+async fn a_caller_lends_the_node_its_rights() {
+    let world = World::new("print('read')");
+    let secret = world.root.join("secret");
+    fs::write(&secret, "of the administrator").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    world.register(std::slice::from_ref(&secret));
+    if is_root() {
+        let told = world.launch_as(NOBODY, TICKET).await;
+        assert_eq!(told.refusal(), "evidence_unreadable");
+        assert_eq!(world.kept(), [] as [std::path::PathBuf; 0]);
+        let digest = world.expected().trees.iter().map(|tree| tree.digest).last();
+        assert!(!format!("{told:?}").contains(&digest.unwrap().to_hex()));
+        let store = world.root.join("stage");
+        assert_eq!(
+            fs::metadata(store).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(world.launch_as(NOBODY, TICKET).await.output, "read\n");
+    }
+    let told = world.launch(world.argv()).await;
+    assert_eq!((told.code(), told.output.as_str()), (0, "read\n"));
+    world.drain().await;
+}
+
+async fn a_refused_launch_leaves_no_copy() {
+    let world = World::new("print('ran')");
+    let data = world.root.join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("text"), "as registered").unwrap();
+    world.register(std::slice::from_ref(&data));
+    fs::write(data.join("text"), "edited").unwrap();
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "evidence_mismatch");
+    let [RunEvent::Refused { gaps, .. }] = &told.events[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(world.server.refused.lock().unwrap().len(), 1);
+    assert_eq!(world.kept(), [] as [std::path::PathBuf; 0]);
+    // Other words of the command line are not read at all.
+    for program in ["-c", "/dev/stdin", "/proc/self/fd/3", "/", "/etc/passwd"] {
+        let mut argv = world.argv();
+        argv[1] = program.to_owned();
+        let told = world.launch(argv).await;
+        assert_eq!(told.refusal(), "evidence_mismatch", "{program}");
+    }
+    assert_eq!(world.server.uids.lock().unwrap().len(), 0);
+    world.drain().await;
+}
+
+/// A registration that measures an interpreter but does not declare it must not run another.
+async fn the_interpreter_is_seen_where_it_runs() {
+    let world = World::new("print('ran')");
+    let mut expected = world.expected();
+    let interpreter = expected.interpreter.clone().unwrap();
+    expected.trees.retain(|tree| tree.path != interpreter.path);
+    world.expect(expected.clone());
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "evidence_mismatch");
+    world.register(&[]);
+    assert_eq!(world.launch(world.argv()).await.output, "ran\n");
+    world.drain().await;
+}
+
+async fn a_pipe_holds_nobody_up() {
+    let world = World::new("print('ran')");
+    let mut expected = world.expected();
+    let program = world.root.join("agent.py");
+    fs::remove_file(&program).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &program,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "evidence_unreadable");
+    expected.files.push(expected.program.clone());
+    world.expect(expected);
+    assert_eq!(
+        world.launch(world.argv()).await.refusal(),
+        "evidence_unreadable"
+    );
+    world.drain().await;
+}
+
+async fn silent_connections_hold_up_their_user_alone() {
+    let world = World::new("print('ran')");
+    let socket = world.socket();
+    let connect = move || -> Vec<UnixStream> {
+        (0..LAUNCHES_UNDER_WAY_MAX)
+            .map(|_| UnixStream::connect(&socket).unwrap())
+            .collect()
+    };
+    let silent = on_a_thread(connect).await;
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "busy");
+    if is_root() {
+        let told = world.launch_as(NOBODY, "aims_rt_guessed").await;
+        assert_eq!(told.refusal(), "unknown_ticket");
+    }
+    drop(silent);
+    while world.launch(world.argv()).await.events.len() < 2 {}
+    world.drain().await;
+}
+
+async fn a_command_that_went_away_ends_its_instance() {
+    let world = World::new(WAIT);
+    let (socket, argv) = (world.socket(), world.argv());
+    // It goes away before anything is built.
+    let mut output = on_a_thread(move || ask(&socket, TICKET, argv).1).await;
+    world.ended(1).await;
+    let rest = on_a_thread(move || {
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).unwrap();
+        rest
+    });
+    // Nobody holds the other end any more: nothing of it runs.
+    assert!(rest.await.len() < 10);
+    world.drain().await;
+}
+
+async fn many_instances_end_at_once() {
+    let world = World::new(WAIT);
+    let mut running = Vec::new();
+    for _ in 0..6 {
+        let (socket, argv) = (world.socket(), world.argv());
+        let started = move || {
+            let (stream, mut output) = ask(&socket, TICKET, argv);
+            output.read_exact(&mut [0; 5]).unwrap();
+            (stream, output)
+        };
+        running.push(on_a_thread(started).await);
+    }
+    drop(running);
+    world.ended(6).await;
+    let uids = world.server.uids.lock().unwrap().clone();
+    let distinct: std::collections::BTreeSet<u32> = uids.iter().copied().collect();
+    let own = rustix::process::geteuid().as_raw();
+    assert_eq!(distinct.len(), if is_root() { 6 } else { 1 });
+    assert_eq!(uids.contains(&own), !is_root());
+    world.drain().await;
+}
+
+async fn draining_ends_everything() {
+    let world = World::new(WAIT);
+    let (socket, argv) = (world.socket(), world.argv());
+    let silent = UnixStream::connect(&socket).unwrap();
+    let (stream, _output) = on_a_thread(move || {
+        let (stream, mut output) = ask(&socket, TICKET, argv);
+        output.read_exact(&mut [0; 5]).unwrap();
+        (stream, output)
+    })
+    .await;
+    let server = std::sync::Arc::clone(&world.server);
+    world.drain().await;
+    assert_eq!(server.ended.lock().unwrap()[..], ["killed by signal 9"]);
+    let told = on_a_thread(move || aims_node::run::events(stream).last()).await;
+    assert_eq!(told.unwrap().unwrap(), RunEvent::Ended { code: 137 });
+    drop(silent);
+}

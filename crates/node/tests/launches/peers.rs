@@ -1,0 +1,210 @@
+//! A server and a gateway that say yes to what is as registered, and remember what they were told.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aims_links::{
+    Attestation, Body, Chain, ConnectReply, Control, ControlState, EndedInstance, Enforce,
+    EnforceError, InspectError, InstanceGrant, LaunchOrder, LinkError, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply,
+};
+use aims_model::{Agent, Assurance, Evidence, Expected, ServerSpec, Task, ToolPin, agent, task};
+use aims_oauth::{TokenResponse, TokenType};
+use aims_types::ambient::SystemClock;
+use aims_types::{self as types, Clock, Digest, Id, Name, Node, Revision, Secret, Timestamp};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use tokio::io::DuplexStream;
+use tokio::sync::Notify;
+
+pub(crate) const TICKET: &str = "aims_rt_good";
+pub(crate) const TOKEN: &str = "aims.secret.token";
+pub(crate) const WIT: &str = "aims.secret.wit";
+pub(crate) const RESOURCE: &str = "https://gateway.aims.test";
+
+/// The server.
+#[derive(Default)]
+pub(crate) struct Server {
+    pub(crate) expected: Mutex<Option<Expected>>,
+    pub(crate) uids: Mutex<Vec<u32>>,
+    pub(crate) refused: Mutex<Vec<Refusal>>,
+    pub(crate) ended: Mutex<Vec<String>>,
+    pub(crate) changed: Notify,
+    next: AtomicU64,
+}
+
+/// The gateway.
+#[derive(Default)]
+pub(crate) struct Gateway {
+    pub(crate) requests: Mutex<Vec<http::Request<Bytes>>>,
+    /// The other ends of the tunnels that were opened.
+    pub(crate) tunnels: Mutex<Vec<DuplexStream>>,
+}
+
+fn unavailable<T>() -> Result<T, LinkError> {
+    Err(LinkError {
+        peer: "server",
+        reason: "nobody asks this here".to_owned(),
+    })
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+impl Server {
+    fn order(&self) -> LaunchOrder {
+        let id = u128::from(self.next.fetch_add(1, Ordering::Relaxed));
+        let agent = Agent {
+            id: Id::from_u128(1),
+            name: "notes".parse().unwrap(),
+            spiffe_id: "spiffe://aims.test/agent/notes".parse().unwrap(),
+            owner: Id::from_u128(2),
+            purpose: "tests".parse().unwrap(),
+            environment: "test".parse().unwrap(),
+            evidence: self.expected.lock().unwrap().clone().unwrap(),
+            assurance: Assurance::Confined,
+            stage: agent::Stage::Active { since: now() },
+            registered_at: now(),
+        };
+        let task = Task {
+            id: Id::from_u128(3),
+            purpose: "tests".parse().unwrap(),
+            agent: agent.id,
+            initiator: agent.owner,
+            root: Id::from_u128(4),
+            deadline: now().plus(Duration::from_hours(1)),
+            stage: task::Stage::Open { since: now() },
+        };
+        let run = Id::from_u128(id);
+        LaunchOrder { run, agent, task }
+    }
+
+    fn grant(&self, instance: Id<types::Instance>) -> InstanceGrant {
+        InstanceGrant {
+            instance,
+            wit: WIT.to_owned(),
+            expires_at: now().plus(Duration::from_hours(1)),
+            grant: "a.b.c".to_owned(),
+            issuer: "https://aims.test".to_owned(),
+            resource: RESOURCE.to_owned(),
+            deadline: now().plus(Duration::from_hours(1)),
+        }
+    }
+}
+
+#[async_trait]
+impl Control for Server {
+    async fn run_redeem(
+        &self,
+        run: RequestedRun,
+    ) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
+        if run.ticket.expose() == TICKET {
+            return Ok(Ok(self.order()));
+        }
+        Ok(Err(Refusal {
+            code: "unknown_ticket",
+            reason: "no such ticket".to_owned(),
+            gaps: Vec::new(),
+        }))
+    }
+
+    async fn run_refused(
+        &self,
+        _: Id<Node>,
+        _: Id<types::Run>,
+        refusal: Refusal,
+    ) -> Result<(), LinkError> {
+        self.refused.lock().unwrap().push(refusal);
+        Ok(())
+    }
+
+    async fn instance_attest(
+        &self,
+        attestation: Attestation,
+    ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
+        let expected = self.expected.lock().unwrap().clone().unwrap();
+        let gaps = expected.gaps(&attestation.posture.evidence);
+        if gaps.is_empty() {
+            let uid = attestation.posture.host_uid;
+            self.uids.lock().unwrap().push(uid);
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            return Ok(Ok(self.grant(Id::from_u128(u128::from(number)))));
+        }
+        let reason = "not as registered".to_owned();
+        let code = "evidence_mismatch";
+        Ok(Err(Refusal { code, reason, gaps }))
+    }
+
+    async fn instance_renew(
+        &self,
+        _: Id<Node>,
+        _: Id<types::Instance>,
+        _: Evidence,
+    ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
+        unavailable()
+    }
+
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
+        self.ended.lock().unwrap().push(ended.how);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn token(&self, _: TokenCall) -> Result<TokenReply, LinkError> {
+        let answer = TokenResponse {
+            access_token: Secret::new(TOKEN.to_owned()),
+            issued_token_type: TokenType::AccessToken,
+            expires_in: Duration::from_mins(5),
+            scope: None,
+            authorization_details: None,
+        };
+        let body = Bytes::copy_from_slice(answer.to_body().expose().as_bytes());
+        Ok(TokenReply { status: 200, body })
+    }
+
+    async fn chain(&self, _: Digest) -> Result<Option<Chain>, LinkError> {
+        unavailable()
+    }
+
+    async fn records_ship(
+        &self,
+        _: Id<types::Gateway>,
+        _: Vec<ShippedRecord>,
+    ) -> Result<u64, LinkError> {
+        unavailable()
+    }
+
+    async fn records_head(&self, _: Id<types::Gateway>) -> Result<u64, LinkError> {
+        unavailable()
+    }
+}
+
+#[async_trait]
+impl Enforce for Gateway {
+    async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
+        self.requests.lock().unwrap().push(request);
+        let body = Full::new(Bytes::from_static(b"answered"));
+        let body = body.map_err(|never| match never {}).boxed_unsync();
+        Ok(http::Response::new(body))
+    }
+
+    async fn connect(&self, _: http::Request<()>) -> Result<ConnectReply, LinkError> {
+        let (ours, theirs) = tokio::io::duplex(64);
+        self.tunnels.lock().unwrap().push(ours);
+        Ok(ConnectReply {
+            response: http::Response::new(Bytes::new()),
+            tunnel: Some(Box::new(theirs)),
+        })
+    }
+
+    async fn inspect(&self, _: Name, _: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
+        Err(InspectError::Start("nobody asks this here".to_owned()))
+    }
+
+    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
+        Ok(state.revision)
+    }
+}
