@@ -16,6 +16,8 @@ const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
 /// Longest key file, in bytes.
 const FILE_LEN_MAX: u64 = 16 << 10;
+/// Permissions of the group and of everybody else.
+const OTHERS: u32 = 0o077;
 
 /// A person's key.
 pub struct PersonKey(SigningKey);
@@ -78,7 +80,7 @@ impl PersonKey {
         let file = fs::File::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let own = fs::metadata("/proc/self").map_err(io)?.uid();
-        let private = metadata.permissions().mode() & 0o077 == 0 && metadata.uid() == own;
+        let private = metadata.permissions().mode() & OTHERS == 0 && metadata.uid() == own;
         if !link.is_file() || !private {
             return Err(PersonKeyError::Exposed(path.to_owned()));
         }

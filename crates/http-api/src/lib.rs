@@ -28,3 +28,6 @@ pub use body::{BODY_LEN_MAX, BODY_TIMEOUT};
 pub use public::{Health, Public};
 pub use routes::{Access, ROUTES, Route};
 pub use serve::{CONNECTIONS_MAX, HEADER_TIMEOUT, serve_tcp, serve_unix};
+
+#[cfg(test)]
+mod tests;

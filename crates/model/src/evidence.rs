@@ -170,6 +170,9 @@ fn gap(part: &str, expected: &str, seen: &str) -> EvidenceGap {
 mod tests {
     use super::*;
 
+    /// Which part differs after which change.
+    type Change = (&'static str, fn(&mut Evidence));
+
     fn measured(path: &str, byte: u8) -> Measured {
         Measured {
             path: path.to_owned(),
@@ -206,13 +209,13 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         let (expected, good) = pair();
-        let changes: [(&str, fn(&mut Evidence)); 7] = [
+        let changes: [Change; 7] = [
             ("interpreter", |e| e.interpreter = None),
             ("program", |e| e.program = measured("/srv/agent.py", 9)),
             ("program", |e| e.program = measured("/srv/other.py", 2)),
             ("file", |e| e.files.clear()),
             ("tree", |e| {
-                e.trees = vec![measured("/usr/lib/python3", 4), measured("/srv/venv", 8)]
+                e.trees = vec![measured("/usr/lib/python3", 4), measured("/srv/venv", 8)];
             }),
             ("tree", |e| e.trees.push(measured("/srv/extra", 1))),
             ("arguments", |e| e.arguments.push("--more".to_owned())),

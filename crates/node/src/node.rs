@@ -141,9 +141,9 @@ impl Node {
                         continue;
                     }
                 };
-                let node = Arc::clone(&self);
+                let (node, admitted) = (Arc::clone(&self), self.admitted(&stream));
                 self.tasks.spawn(async move {
-                    if let Err(error) = node.handle(stream).await {
+                    if let Err(error) = node.handle(stream, admitted).await {
                         tracing::debug!(%error, "a connection ended early");
                     }
                 });
@@ -159,11 +159,14 @@ impl Node {
         self.tasks.wait().await;
     }
 
-    async fn handle(self: &Arc<Self>, mut stream: UnixStream) -> anyhow::Result<()> {
-        let caller = Caller::of(&stream)?;
-        let launched = match self.admitted(caller) {
-            Err(refusal) => Err(refusal.into()),
-            Ok(admission) => {
+    async fn handle(
+        self: &Arc<Self>,
+        mut stream: UnixStream,
+        admitted: Result<(Caller, Admission), LaunchError>,
+    ) -> anyhow::Result<()> {
+        let launched = match admitted {
+            Err(error) => Err(error),
+            Ok((caller, admission)) => {
                 let received = timeout(REQUEST_TIMEOUT, receive(&mut stream));
                 let Some(received) = self.stopping.run_until_cancelled(received).await else {
                     return Ok(());
@@ -193,24 +196,24 @@ impl Node {
         write_event(&mut stream, &event).await
     }
 
-    fn admitted(&self, caller: Caller) -> Result<Admission, Refusal> {
+    /// Who asks, if this node serves them and not too much is under way for them.
+    fn admitted(&self, stream: &UnixStream) -> Result<(Caller, Admission), LaunchError> {
         let refusal = |code, reason: String| Refusal {
             code,
             reason,
             gaps: Vec::new(),
         };
+        let caller = Caller::of(stream).map_err(internal)?;
         if !caller.is_served() {
             let reason = "this node runs as another user; start the agent as that user, or have \
                           an administrator run the node as root";
-            return Err(refusal("not_served", reason.to_owned()));
+            return Err(refusal("not_served", reason.to_owned()).into());
         }
-        self.admissions.admit(caller).ok_or_else(|| {
+        let admission = self.admissions.admit(caller).ok_or_else(|| {
             let many = format!("{LAUNCHES_UNDER_WAY_MAX} launches of yours are under way");
-            refusal(
-                "busy",
-                format!("{many}; try again when one of them has started"),
-            )
-        })
+            refusal("busy", format!("{many}; try again when one has started"))
+        })?;
+        Ok((caller, admission))
     }
 
     async fn launch(

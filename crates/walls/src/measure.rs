@@ -18,7 +18,7 @@ pub use elf::{libraries, tree_libraries};
 
 /// Most entries of a tree.
 pub const TREE_ENTRIES_MAX: u64 = 500_000;
-/// Most bytes of a tree.
+/// Most bytes of a tree, and of one file.
 pub const TREE_BYTES_MAX: u64 = 16 << 30;
 /// Deepest nesting of a tree.
 pub const TREE_DEPTH_MAX: usize = 64;
@@ -341,11 +341,16 @@ pub(crate) fn content(path: &Path) -> Result<Content, MeasureError> {
 
 /// Digests `file` while writing it to `copy`.
 pub(crate) fn digest(mut file: &File, copy: &mut dyn Write) -> io::Result<Content> {
-    let executable = file.metadata()?.permissions().mode() & 0o111 != 0;
+    let found = file.metadata()?;
+    let executable = found.permissions().mode() & 0o111 != 0;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER];
     let (mut bytes, mut elf) = (0_u64, false);
     loop {
+        // A file with a hole may claim any size; one that grows may have any.
+        if found.len().max(bytes) > TREE_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let count = match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,

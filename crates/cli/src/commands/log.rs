@@ -125,6 +125,7 @@ impl Remote {
         let request = http::Request::builder()
             .uri(format!("{}/{path}", self.url.path()))
             .header(http::header::HOST, host)
+            .header(http::header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())?;
         let answer = async {
             let response = sender.send_request(request).await?;

@@ -37,6 +37,9 @@ pub enum EnrolPersonError {
     /// The name is an agent's; who is meant has to be clear.
     #[error("`{0}` is or was the name of an agent; choose another name")]
     NameOfAgent(String),
+    /// The name is a tool server's.
+    #[error("`{0}` is the name of a tool server; choose another name")]
+    NameOfServer(String),
     /// The key can't be used.
     #[error(transparent)]
     Key(#[from] BadKey),
@@ -57,6 +60,7 @@ impl Refused for EnrolPersonError {
             Self::Name(_) => "bad_name",
             Self::NameTaken(_) => "name_taken",
             Self::NameOfAgent(_) => "name_of_agent",
+            Self::NameOfServer(_) => "name_of_server",
             Self::Key(_) => "bad_key",
             Self::KeyTaken => "key_taken",
             Self::Internal(_) => INTERNAL,
@@ -101,6 +105,9 @@ async fn enrol(
     }
     if txn.agent_by_name(&person.name).await?.is_some() {
         return Err(EnrolPersonError::NameOfAgent(request.name));
+    }
+    if txn.server_by_name(&person.name).await?.is_some() {
+        return Err(EnrolPersonError::NameOfServer(request.name));
     }
     let key = enrolled(
         &public,

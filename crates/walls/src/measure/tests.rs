@@ -140,6 +140,31 @@ fn a_program_needs_its_loader_and_c_library() {
 }
 
 #[test]
+fn a_file_that_claims_any_size_is_refused_at_once() {
+    let dir = sample();
+    let huge = dir.path().join("huge");
+    let file = File::create(&huge).unwrap();
+    file.set_len(TREE_BYTES_MAX + 1).unwrap();
+    assert!(matches!(measure_file(&huge), Err(MeasureError::Io { .. })));
+    assert!(measure_tree(dir.path()).is_err());
+}
+
+#[test]
+fn only_regular_files_are_opened_and_links_to_them_followed() {
+    let dir = sample();
+    let root = dir.path().canonicalize().unwrap();
+    symlink("a/one", root.join("to-file")).unwrap();
+    symlink("/dev/zero", root.join("to-device")).unwrap();
+    let fifo = root.join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    open_file(&root.join("to-file")).unwrap();
+    for refused in ["to-device", "fifo", "a", "absent"] {
+        assert!(open_file(&root.join(refused)).is_err(), "{refused}");
+    }
+}
+
+#[test]
 fn a_script_and_a_text_need_no_library() {
     let dir = sample();
     assert_eq!(
