@@ -74,6 +74,18 @@ impl Control for ControlPlane {
     ) -> Result<(), LinkError> {
         self.to_the_end(move |plane| async move {
             let cx = plane.cx(Actor::Node(node))?;
+            let known = plane
+                .store()
+                .read()
+                .await
+                .map_err(Fault::from)?
+                .run(run)
+                .await;
+            let known = known.map_err(Fault::from)?;
+            if known.and_then(|run| run.redeemed_by) != Some(node) {
+                // Nobody writes into the records of a task that is not theirs.
+                return Err(server("the node did not take up this launch".to_owned()));
+            }
             let launch = RefusedLaunch {
                 node,
                 run,

@@ -25,8 +25,8 @@ pub enum NotLive {
         /// Where it stands.
         stage: &'static str,
     },
-    /// The person on whose behalf was removed.
-    #[error("the person on whose behalf the task runs was removed")]
+    /// The person on whose behalf, or at whose wish, was removed.
+    #[error("the person on whose behalf the task runs, or who asked for it, was removed")]
     PersonRemoved,
     /// Something that it rests on was cut off.
     #[error("{what} was cut off at revision {at}; start another task")]

@@ -54,6 +54,7 @@ struct Command {
 }
 
 /// What a launch asks for, and who asks.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) argv: &'a [String],
     pub(crate) cwd: &'a Path,

@@ -64,12 +64,10 @@ fn launch(stream: UnixStream, request: &RunRequest) -> Result<ExitCode> {
                 tracing::debug!(%instance, "started");
             }
             RunEvent::Refused { code, reason, gaps } => {
-                let gaps: String = gaps.iter().map(|gap| format!("\n  {gap}")).collect();
-                return Err(NotStarted {
-                    code,
-                    reason: format!("{reason}{gaps}"),
-                }
-                .into());
+                let lines = gaps.iter().map(ToString::to_string);
+                let lines: Vec<String> = std::iter::once(reason).chain(lines).collect();
+                let reason = lines.join("\n  ");
+                return Err(NotStarted { code, reason }.into());
             }
             RunEvent::Ended { code } => {
                 carried.finish();

@@ -43,7 +43,7 @@ pub(super) async fn run(command: TaskCommand, mut client: Client, output: Output
         }
         TaskCommand::Show { task } => {
             let view: View = client.get(&format!("/v1/tasks/{task}")).await?;
-            output.show(&view, |view| show(view))
+            output.show(&view, show)
         }
         TaskCommand::End { task } => {
             let path = format!("/v1/tasks/{task}/end");

@@ -115,7 +115,10 @@ pub(crate) async fn attest(
     let agent = txn.agent(run.agent).await?.ok_or_else(missing)?;
     let mut checks = Checks::of(&agent, &attestation.posture, node);
     let live = match LiveTask::find(txn.as_mut(), run.task, cx.now).await {
-        Ok(live) => Some(live),
+        Ok(live) => {
+            check_requester(txn.as_mut(), &run, &mut checks).await?;
+            Some(live)
+        }
         Err(NotLive::Internal(fault)) => return Err(fault.into()),
         Err(error) => {
             checks.against(&error);
@@ -151,6 +154,19 @@ pub(crate) async fn attest(
     let made = made_event(cx, &instance, (&live, &policy), body)?;
     insert(txn, &instance, made).await?;
     Ok((grant, revision))
+}
+
+/// Whoever asked for the launch has to be there still, as when it was taken up.
+async fn check_requester(
+    reader: &mut dyn Reader,
+    run: &Run,
+    checks: &mut Checks,
+) -> Result<(), aims_store::Error> {
+    let asked = reader.person(run.requested_by).await?;
+    if asked.is_none_or(|person| person.removed_at.is_some()) {
+        checks.against(&NotLive::PersonRemoved);
+    }
+    Ok(())
 }
 
 async fn insert(

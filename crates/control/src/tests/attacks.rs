@@ -50,6 +50,41 @@ async fn a_node_that_did_not_take_up_a_launch_can_not_vouch_for_it() {
 }
 
 #[tokio::test]
+async fn only_who_took_up_a_launch_says_why_it_was_refused() {
+    let (world, mia) = World::ready().await;
+    let task = world.start(&mia, "notes").await.task.id;
+    let run = world.redeem(&mia, task).await;
+    let refusal = || aims_links::Refusal {
+        code: "not_there",
+        reason: "a lie".to_owned(),
+        gaps: Vec::new(),
+    };
+    let before = world.records().await.len();
+    for (node, run) in [(Id::from_u128(9), run), (world.node.id, Id::from_u128(9))] {
+        assert!(world.plane.run_refused(node, run, refusal()).await.is_err());
+    }
+    assert_eq!(world.records().await.len(), before);
+    let own = world.plane.run_refused(world.node.id, run, refusal());
+    own.await.unwrap();
+    assert_eq!(world.records().await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_launch_dies_with_whoever_asked_for_it() {
+    let (world, mia) = World::ready().await;
+    let oscar = world.enrol("oscar", Role::Operator).await;
+    let task = world.start(&mia, "notes").await.task.id;
+    let run = world.redeem(&oscar, task).await;
+    let cx = world.cx(&world.operator);
+    let name = "oscar".parse().unwrap();
+    world.plane.person_remove(&cx, &name).await.unwrap();
+    let attested = world
+        .plane
+        .instance_attest(world.attestation(run, &new_key()));
+    assert_eq!(attested.await.unwrap().unwrap_err().code, "person_removed");
+}
+
+#[tokio::test]
 async fn what_was_used_before_a_restart_is_used() {
     let (world, mia) = World::ready().await;
     let running = world.running(&mia, "notes").await;

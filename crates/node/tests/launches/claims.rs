@@ -8,6 +8,7 @@ use std::pin::Pin;
 
 use aims_node::LAUNCHES_UNDER_WAY_MAX;
 use aims_node::door::CONNECTIONS_MAX;
+use aims_node::evidence::measure_file;
 use aims_node::run::RunEvent;
 
 use crate::peers::{RESOURCE, TICKET, TOKEN, WIT};
@@ -68,7 +69,7 @@ for target in ["*", "//mcp/files", "/mcp/../files", "/mcp/%66iles", "http://evil
     ask("POST " + target + " HTTP/1.1\n" + forged + "Content-Length: 0\n\n")
 ask("CONNECT me@evil.test:443 HTTP/1.1\n" + forged + "\n")
 ask("CONNECT evil.test HTTP/1.1\n" + forged + "\n")
-ask("POST /mcp/files HTTP/1.1\n" + "X-%d: 1\n" * 1 % 1 + "".join("Y-%d: 1\n" % n for n in range(80)) + "\n")
+ask("POST /mcp/files HTTP/1.1\n" + "".join("Y-%d: 1\n" % n for n in range(80)) + "\n")
 print(sorted(os.environ))
 for folder, _, names in os.walk("/"):
     for name in names:
@@ -88,7 +89,10 @@ for folder, _, names in os.walk("/"):
         assert!(!told.output.contains(secret), "{}", told.output);
     }
     let lines: Vec<&str> = told.output.lines().collect();
-    let answers: Vec<&str> = lines[..10].iter().map(|line| &line[9..12]).collect();
+    let answers: Vec<&str> = lines[..10]
+        .iter()
+        .map(|line| line.split(' ').nth(1).unwrap())
+        .collect();
     let refused = ["400"; 7];
     assert_eq!(answers[..2], ["200", "200"]);
     assert_eq!(answers[2..9], refused);
@@ -150,8 +154,8 @@ async fn a_caller_lends_the_node_its_rights() {
         let told = world.launch_as(NOBODY, TICKET).await;
         assert_eq!(told.refusal(), "evidence_unreadable");
         assert_eq!(world.kept(), [] as [std::path::PathBuf; 0]);
-        let digest = world.expected().trees.iter().map(|tree| tree.digest).last();
-        assert!(!format!("{told:?}").contains(&digest.unwrap().to_hex()));
+        let digest = measure_file(&secret).unwrap().digest;
+        assert!(!format!("{told:?}").contains(&digest.to_hex()));
         let store = world.root.join("stage");
         assert_eq!(
             fs::metadata(store).unwrap().permissions().mode() & 0o777,
@@ -183,7 +187,7 @@ async fn a_refused_launch_leaves_no_copy() {
     // Other words of the command line are not read at all.
     for program in ["-c", "/dev/stdin", "/proc/self/fd/3", "/", "/etc/passwd"] {
         let mut argv = world.argv();
-        argv[1] = program.to_owned();
+        program.clone_into(&mut argv[1]);
         let told = world.launch(argv).await;
         assert_eq!(told.refusal(), "evidence_mismatch", "{program}");
     }

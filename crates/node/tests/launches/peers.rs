@@ -82,7 +82,7 @@ impl Server {
         LaunchOrder { run, agent, task }
     }
 
-    fn grant(&self, instance: Id<types::Instance>) -> InstanceGrant {
+    fn grant(instance: Id<types::Instance>) -> InstanceGrant {
         InstanceGrant {
             instance,
             wit: WIT.to_owned(),
@@ -131,7 +131,7 @@ impl Control for Server {
             let uid = attestation.posture.host_uid;
             self.uids.lock().unwrap().push(uid);
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            return Ok(Ok(self.grant(Id::from_u128(u128::from(number)))));
+            return Ok(Ok(Self::grant(Id::from_u128(u128::from(number)))));
         }
         let reason = "not as registered".to_owned();
         let code = "evidence_mismatch";

@@ -19,7 +19,7 @@ use aims_node::{Node, NodeConfig};
 use aims_types::ambient::{SystemClock, SystemEntropy};
 use aims_types::{Id, Secret};
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::peers::{Gateway, Server, TICKET};
 
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) node: Arc<Node>,
     pub(crate) root: PathBuf,
-    serving: JoinHandle<()>,
+    serving: TaskTracker,
     _dir: tempfile::TempDir,
 }
 
@@ -72,7 +72,8 @@ impl World {
         let node = Node::new(config, key, links, clocks.0, clocks.1).unwrap();
         let listener = UnixListener::bind(root.join("node.sock")).unwrap();
         fs::set_permissions(root.join("node.sock"), Permissions::from_mode(0o666)).unwrap();
-        let serving = tokio::task::spawn(Arc::clone(&node).serve(listener));
+        let serving = TaskTracker::new();
+        serving.spawn(Arc::clone(&node).serve(listener));
         let world = Self {
             server,
             gateway,
@@ -169,7 +170,8 @@ impl World {
 
     pub(crate) async fn drain(self) {
         self.node.drain().await;
-        self.serving.await.unwrap();
+        self.serving.close();
+        self.serving.wait().await;
     }
 }
 
@@ -229,13 +231,13 @@ fn command(socket: &Path, ticket: &str, argv: Vec<String>) -> Told {
 
 /// The command, when this binary is started as one by another user.
 pub(crate) fn entry(args: &[String]) -> Option<ExitCode> {
-    let [first, socket, ticket, argv @ ..] = args else {
+    let [first, socket, ticket, command_line @ ..] = args else {
         return None;
     };
     if first != CLIENT {
         return None;
     }
-    let told = command(Path::new(socket), ticket, argv.to_vec());
+    let told = command(Path::new(socket), ticket, command_line.to_vec());
     let events = serde_json::to_string(&told.events).unwrap();
     let text = format!("{events}\n{}", told.output);
     std::io::stdout().write_all(text.as_bytes()).unwrap();

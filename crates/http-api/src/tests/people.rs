@@ -1,0 +1,127 @@
+//! Every route by every role, and what each leaves on record.
+
+use crate::{Access, ROUTES, Route};
+use aims_model::{EventKind, Role};
+use http::StatusCode;
+
+use super::stage::Stage;
+use super::world::Somebody;
+
+/// What the auditor, a member who owns nothing, and the owner of the agent are told.
+fn answers(route: &Route) -> [Option<(u16, &'static str)>; 3] {
+    const ROLE: Option<(u16, &str)> = Some((403, "role_not_allowed"));
+    const OWNER: Option<(u16, &str)> = Some((403, "not_owner"));
+    const UNKNOWN: Option<(u16, &str)> = Some((404, "unknown_task"));
+    match (route.method, route.path) {
+        ("GET", "/v1/people") => [None, ROLE, ROLE],
+        ("GET", "/v1/tasks/{id}" | "/v1/tasks/{id}/trace") => [None, UNKNOWN, None],
+        ("GET", _) => [None, None, None],
+        ("POST", "/v1/tasks") => [ROLE, OWNER, None],
+        ("POST", "/v1/tasks/{id}/end" | "/v1/runs") => [ROLE, UNKNOWN, None],
+        _ => [ROLE, ROLE, ROLE],
+    }
+}
+
+/// What a change leaves on record, and whether it takes a revision.
+fn event(route: &Route) -> (EventKind, bool) {
+    match route.path {
+        "/token" => (EventKind::TokenIssued, false),
+        "/v1/people" => (EventKind::PersonEnrolled, true),
+        "/v1/people/{name}/remove" => (EventKind::PersonRemoved, true),
+        "/v1/agents" => (EventKind::AgentRegistered, true),
+        "/v1/servers" => (EventKind::ServerRegistered, true),
+        "/v1/policy" => (EventKind::PolicyActivated, true),
+        "/v1/tasks" => (EventKind::TaskStarted, true),
+        "/v1/tasks/{id}/end" => (EventKind::TaskEnded, true),
+        "/v1/runs" => (EventKind::RunRequested, false),
+        path if path.starts_with("/v1/agents/") => (EventKind::AgentStageChanged, true),
+        path => panic!("`{path}` is not in this table"),
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_open_to_exactly_the_roles_of_the_table() {
+    let mut refused = 0;
+    for route in ROUTES.iter().filter(|route| route.access == Access::Person) {
+        let stage = Stage::new().await;
+        let ada = stage.world.enrol("ada", Role::Auditor).await;
+        let max = stage.world.enrol("max", Role::Member).await;
+        let people: [&Somebody; 3] = [&ada, &max, &stage.mia];
+        for (person, expected) in people.into_iter().zip(answers(route)) {
+            let token = stage.world.log_in(person).await;
+            let (revision, records) = stage.world.state().await;
+            let answer = stage.call(route, person, &token).await;
+            let Some((status, code)) = expected else {
+                assert_eq!(answer.status, StatusCode::OK, "{route:?} {answer:?}");
+                continue;
+            };
+            refused += 1;
+            let found = (answer.status.as_u16(), answer.code());
+            assert_eq!(found, (status, code.to_owned()), "{route:?}");
+            // A refused change is on record, and nothing else is different.
+            let after = stage.world.records().await;
+            assert_eq!(
+                after.len(),
+                records + usize::from(route.mutates),
+                "{route:?}"
+            );
+            assert_eq!(stage.world.state().await.0, revision, "{route:?}");
+            if route.mutates {
+                assert_eq!(after[records].event.kind, EventKind::RequestRefused);
+            }
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[tokio::test]
+async fn every_change_leaves_its_record_once_and_no_look_leaves_any() {
+    for route in ROUTES.iter().filter(|route| route.access == Access::Person) {
+        let stage = Stage::new().await;
+        let operator = &stage.world.operator;
+        let token = stage.world.log_in(operator).await;
+        let (revision, records) = stage.world.state().await;
+        let answer = stage.call(route, operator, &token).await;
+        assert_eq!(answer.status, StatusCode::OK, "{route:?} {answer:?}");
+        let after = stage.world.records().await;
+        let new = &after[records..];
+        if !route.mutates {
+            assert!(new.is_empty(), "{route:?}");
+            continue;
+        }
+        let (kind, moves) = event(route);
+        let of_kind = new.iter().filter(|record| record.event.kind == kind);
+        assert_eq!(of_kind.count(), 1, "{route:?}");
+        let refusals = new
+            .iter()
+            .filter(|one| one.event.kind == EventKind::RequestRefused);
+        assert_eq!(refusals.count(), 0, "{route:?}");
+        let request = new[0].event.request;
+        assert!(request.is_some() && new.iter().all(|one| one.event.request == request));
+        let revisions = stage.world.state().await.0.number() - revision.number();
+        assert_eq!(revisions, u64::from(moves), "{route:?}");
+        let header = answer.headers.get("aims-revision");
+        assert_eq!(header.is_some(), moves, "{route:?}");
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!format!("{new:?}").contains("hush"), "{route:?}");
+        assert!(!format!("{new:?}").contains(&token), "{route:?}");
+        if route.path == "/v1/runs" {
+            assert_eq!(answer.headers["cache-control"], "no-store");
+            let ticket: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let ticket = ticket["ticket"].as_str().unwrap();
+            assert!(!format!("{after:?}").contains(ticket));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_leaves_its_record_once() {
+    let stage = Stage::new().await;
+    let (revision, records) = stage.world.state().await;
+    stage.world.log_in(&stage.mia).await;
+    let after = stage.world.records().await;
+    let route = ROUTES.iter().find(|route| route.path == "/token").unwrap();
+    assert_eq!(after.len(), records + 1);
+    assert_eq!(after[records].event.kind, event(route).0);
+    assert_eq!(stage.world.state().await.0, revision);
+}
