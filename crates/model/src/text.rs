@@ -18,9 +18,9 @@ pub struct Text(String);
 #[error("a description is one line of 1 to 1024 bytes without control or invisible characters")]
 pub struct TextError;
 
-/// Whether a character makes a text look like another one: it controls a terminal or the direction
-/// of writing (Unicode UAX #9), breaks the line, or is invisible. What a person reads has to be what
-/// they sign.
+/// Whether a character makes a text look like another one: it controls a terminal or the
+/// direction of writing (Unicode UAX #9), breaks the line, or is invisible. What a person reads
+/// has to be what they sign.
 pub fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c,
