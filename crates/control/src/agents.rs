@@ -1,10 +1,8 @@
 //! Agents: registration and life cycle.
 
-mod activate;
 mod list;
 mod register;
-mod retire;
-mod suspend;
+mod stage;
 
 use aims_json::Object;
 use aims_model::agent::Stage;
@@ -12,11 +10,9 @@ use aims_model::{Agent, CutOff, Event, EventKind, Subject};
 use aims_store::Txn;
 use aims_types::{Cx, Revision};
 
-pub use activate::ActivateAgentError;
 pub use list::ListAgentsError;
 pub use register::{EVIDENCE_LEN_MAX, RegisterAgent, RegisterAgentError, SHARED_NAMES};
-pub use retire::RetireAgentError;
-pub use suspend::SuspendAgentError;
+pub use stage::ChangeStageError;
 
 use crate::recording::event;
 

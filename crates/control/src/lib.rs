@@ -54,8 +54,8 @@ mod trace;
 
 pub use access::AccessError;
 pub use agents::{
-    ActivateAgentError, EVIDENCE_LEN_MAX, ListAgentsError, RegisterAgent, RegisterAgentError,
-    RetireAgentError, SHARED_NAMES, SuspendAgentError,
+    ChangeStageError, EVIDENCE_LEN_MAX, ListAgentsError, RegisterAgent, RegisterAgentError,
+    SHARED_NAMES,
 };
 pub use authenticate::AuthnError;
 pub use fault::{Fault, Refused};

@@ -87,8 +87,8 @@ pub struct EndedInstance {
     pub how: String,
 }
 
-/// A request to the token endpoint, as HTTP carries it.
-#[derive(Debug, Clone)]
+/// A request to the token endpoint, as HTTP carries it. It holds credentials: `Debug` hides it.
+#[derive(Clone)]
 pub struct TokenCall {
     /// The form body.
     pub form: Bytes,
@@ -103,6 +103,12 @@ pub struct TokenReply {
     pub status: u16,
     /// JSON body.
     pub body: Bytes,
+}
+
+impl std::fmt::Debug for TokenCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenCall").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for TokenReply {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aims_crypto::{Hasher, sha256};
 use aims_links::{LaunchOrder, Refusal};
-use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, Measured};
+use aims_model::evidence::{Arguments, Measured};
 use aims_model::{Evidence, EvidenceGap, Expected};
 use aims_types::Digest;
 use aims_walls::measure::{self, MeasureError};
@@ -16,6 +16,10 @@ use aims_walls::{Bind, BuildError, CopyIn, Door, Launcher, Plan, Stdio3, Walled}
 
 use crate::callers::Caller;
 use crate::evidence::measured;
+
+mod command;
+
+use command::Command;
 
 /// The port on 127.0.0.1 inside the walls; the gateway's own default port.
 pub const DOOR_PORT: u16 = 8710;
@@ -43,14 +47,6 @@ pub(crate) struct Seen {
     /// Paths inside, and the staged files and trees that are bound there. What was copied lies in
     /// a root that nobody can write any more.
     staged: Vec<(String, PathBuf)>,
-}
-
-/// What the person wants started, with absolute paths.
-struct Command {
-    /// The interpreter, if the registration has one.
-    interpreter: Option<PathBuf>,
-    program: PathBuf,
-    arguments: Vec<String>,
 }
 
 /// What a launch asks for, and who asks.
@@ -193,83 +189,6 @@ impl Seen {
     }
 }
 
-impl Command {
-    fn read(expected: &Expected, argv: &[String], cwd: &Path) -> Result<Self, Refusal> {
-        if argv.len() > ARGUMENTS_MAX || argv.iter().any(|arg| arg.len() > ARGUMENT_LEN_MAX) {
-            return Err(refusal("invalid_command", "the command line is too long"));
-        }
-        let mut words = argv.iter();
-        let mut path = || words.next().map(|word| absolute(cwd, word));
-        let interpreter = match &expected.interpreter {
-            Some(_) => Some(path().ok_or_else(no_program)?),
-            None => None,
-        };
-        let program = path().ok_or_else(no_program)?;
-        let arguments = words.cloned().collect();
-        let command = Self {
-            interpreter,
-            program,
-            arguments,
-        };
-        command.check_paths(expected)?;
-        Ok(command)
-    }
-
-    /// Refuses another program than the registered one before anything of it is read: the node
-    /// may read more than the person who asks.
-    fn check_paths(&self, expected: &Expected) -> Result<(), Refusal> {
-        let pairs = [
-            (
-                "interpreter",
-                expected.interpreter.as_ref(),
-                self.interpreter.as_ref(),
-            ),
-            ("program", Some(&expected.program), Some(&self.program)),
-        ];
-        let other = |(part, want, seen): (&str, Option<&Measured>, Option<&PathBuf>)| {
-            let (want, seen) = (want?, seen?);
-            (Path::new(&want.path) != seen.as_path()).then(|| EvidenceGap {
-                part: part.to_owned(),
-                expected: format!("`{}` {}", want.path, want.digest),
-                seen: format!(
-                    "`{}`, which is not registered and was not read",
-                    seen.display()
-                ),
-            })
-        };
-        let gaps: Vec<EvidenceGap> = pairs.into_iter().filter_map(other).collect();
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        Err(Refusal {
-            code: "evidence_mismatch",
-            reason: "what is to run is not what is registered".to_owned(),
-            gaps,
-        })
-    }
-
-    fn argv(&self) -> Vec<String> {
-        let paths = self.interpreter.iter().chain([&self.program]);
-        let paths = paths.map(|path| path.display().to_string());
-        paths.chain(self.arguments.iter().cloned()).collect()
-    }
-}
-
-/// `word` as an absolute path without `.` and `..`; links are not followed.
-fn absolute(cwd: &Path, word: &str) -> PathBuf {
-    let mut path = PathBuf::new();
-    for component in cwd.join(word).components() {
-        match component {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                path.pop();
-            }
-            other => path.push(other),
-        }
-    }
-    path
-}
-
 /// The files that are copied in: the program first, then the declared files.
 fn declared_files(expected: &Expected, command: &Command) -> Vec<PathBuf> {
     let declared = expected.files.iter().map(|file| PathBuf::from(&file.path));
@@ -399,13 +318,6 @@ fn refusal(code: &'static str, reason: &str) -> Refusal {
     }
 }
 
-fn no_program() -> Refusal {
-    refusal(
-        "invalid_command",
-        "the command names no program; give the registered interpreter and program after `--`",
-    )
-}
-
 #[expect(
     clippy::needless_pass_by_value,
     reason = "used as a function of `map_err`"
@@ -447,19 +359,6 @@ fn unbuildable(error: BuildError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn relative_paths_start_where_the_command_was_typed() {
-        for (word, expected) in [
-            ("agent.py", "/srv/a/agent.py"),
-            ("./agent.py", "/srv/a/agent.py"),
-            ("../b/agent.py", "/srv/b/agent.py"),
-            ("/usr/bin/python3", "/usr/bin/python3"),
-            ("../../../../x", "/x"),
-        ] {
-            assert_eq!(absolute(Path::new("/srv/a"), word), Path::new(expected));
-        }
-    }
 
     #[test]
     fn the_environment_holds_nothing_of_the_host() {

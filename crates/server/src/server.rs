@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +143,13 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
     let context = || format!("the socket `{}` can't be used", path.display());
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).with_context(context)?;
+        let found = fs::symlink_metadata(dir).with_context(context)?;
+        // Whoever owns the directory could put a socket of their own in its place.
+        anyhow::ensure!(
+            found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(),
+            "`{}` must be a directory of the user that AIMS runs as",
+            dir.display()
+        );
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).with_context(context)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {

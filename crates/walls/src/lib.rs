@@ -20,6 +20,9 @@
 //! # Limits
 //! - the session keyring of the caller stays attached, but every system call on keys is refused
 //!   and `/proc/keys` is masked: joining a new one has no safe interface;
+//! - programs that are bound the same file can signal to each other by locking it, and any two
+//!   programs by what they leave in the caches of the processor and of the kernel;
+//! - scoping of abstract sockets on the host's network needs Landlock ABI 6 (Linux 6.12);
 //! - supplementary groups of an unprivileged caller stay attached (`setgroups` is denied in a user
 //!   namespace without help): they matter only for files that the plan binds.
 

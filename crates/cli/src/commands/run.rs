@@ -45,9 +45,22 @@ pub(super) async fn run(
     tokio::task::spawn_blocking(move || {
         let stream = UnixStream::connect(&socket)
             .with_context(|| format!("the node does not answer at `{}`", socket.display()))?;
+        expect_own_node(&stream)?;
         launch(stream, &request)
     })
     .await?
+}
+
+/// The ticket and the program's streams go to a node of root's or of one's own, and to nobody who
+/// only sits at its place.
+fn expect_own_node(stream: &UnixStream) -> Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
+    anyhow::ensure!(
+        peer.is_root() || peer == rustix::process::geteuid(),
+        "the node's socket belongs to uid {}, neither root nor you; nothing was sent to it",
+        peer.as_raw()
+    );
+    Ok(())
 }
 
 fn launch(stream: UnixStream, request: &RunRequest) -> Result<ExitCode> {

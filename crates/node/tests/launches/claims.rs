@@ -32,6 +32,9 @@ pub(crate) const ALL: &[Claim] = &[
     ("the_interpreter_is_seen_where_it_runs", || {
         Box::pin(the_interpreter_is_seen_where_it_runs())
     }),
+    ("what_could_not_be_started_is_reported_as_ended", || {
+        Box::pin(what_could_not_be_started_is_reported())
+    }),
     ("a_program_that_is_a_pipe_holds_nobody_up", || {
         Box::pin(a_pipe_holds_nobody_up())
     }),
@@ -206,6 +209,22 @@ async fn the_interpreter_is_seen_where_it_runs() {
     assert_eq!(told.refusal(), "evidence_mismatch");
     world.register(&[]);
     assert_eq!(world.launch(world.argv()).await.output, "ran\n");
+    world.drain().await;
+}
+
+/// It was attested and has credentials by then.
+async fn what_could_not_be_started_is_reported() {
+    let world = World::new("");
+    let text = world.root.join("text");
+    fs::write(&text, "no program").unwrap();
+    world.register(std::slice::from_ref(&text));
+    let mut expected = world.expected();
+    expected.interpreter = Some(measure_file(&text).unwrap());
+    world.expect(expected);
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "unavailable");
+    let ended = world.server.ended.lock().unwrap().clone();
+    assert_eq!(ended, ["it could not be started"]);
     world.drain().await;
 }
 
