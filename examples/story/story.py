@@ -478,6 +478,12 @@ def calls(world, events):
     check(f"use {used + 1} of 50: denied", budget["decision"] == "denied" and used == 50, budget)
 
 
+def end(world, task):
+    world.aims("task", "end", task)
+    _, said = run(world, task, {}, expect=125)
+    check(f"the task is ended, and nothing starts for it: {said.strip()}", "ended" in said, said)
+
+
 def deadline(world):
     task = start_task(world, secs=12)
     events, _ = run(world, task, {"late": 13, "repo": str(world.repo)})
@@ -493,7 +499,7 @@ def deadline(world):
 def tell(world, task):
     title(5, "Tell: the whole task as a tree; everything recorded is verified")
     text = world.show("trace", task)
-    for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit"):
+    for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit", "ended"):
         check(f"the trace tells of {word}", word in text, text)
     report = world.aims("log", "check")
     world.show("log", "check")
@@ -509,6 +515,7 @@ def play(world):
     evidence(world, task)
     events = walls(world, task)
     calls(world, events)
+    end(world, task)
     deadline(world)
     tell(world, task)
 

@@ -227,3 +227,84 @@ fn value_of(table: &toml::Table) -> Result<Value> {
     let text = serde_json::to_string(table)?;
     Ok(aims_json::parse(text.as_bytes(), &Limits::MESSAGE)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = r#"
+        agent = "release-notes"
+        purpose = "write the notes"
+        minutes = 20
+        uses = 50
+
+        [[allow]]
+        server = "git"
+        tools = ["git_log", "git_show"]
+        arguments.repo_path = { equals = "/srv/repo" }
+        arguments.max_count = { range = { min = "1", max = "10" }, optional = true }
+        arguments.revision = "any"
+
+        [[allow]]
+        host = "pypi.org"
+        port = 443
+    "#;
+
+    fn task(text: &str) -> Result<Authority> {
+        let manifest: TaskManifest = toml::from_str(text)?;
+        let now = Timestamp::from_unix_secs(1_000_000);
+        manifest.authority(manifest.deadline(now)?)
+    }
+
+    #[test]
+    fn a_task_manifest_is_the_authority_that_it_names() {
+        let authority = task(TASK).unwrap();
+        assert_eq!(authority.details().len(), 2);
+        assert_eq!(authority.limits().uses(), Some(50));
+        let until = authority.limits().not_after().unwrap();
+        assert_eq!(until, Timestamp::from_unix_secs(1_000_000 + 20 * 60));
+        let wire = authority.to_value().to_string();
+        for part in ["git_log", "/srv/repo", "pypi.org", "443"] {
+            assert!(wire.contains(part), "{part} in {wire}");
+        }
+    }
+
+    #[test]
+    fn what_a_task_manifest_can_not_mean_is_refused() {
+        for (wrong, because) in [
+            (TASK.replace("minutes = 20", "minutes = 0"), "no time"),
+            (
+                TASK.replace("minutes = 20", "minutes = -1"),
+                "time before now",
+            ),
+            (TASK.replace("minutes = 20", "minutes = nan"), "no number"),
+            (TASK.replace("uses = 50", "use = 50"), "an unknown key"),
+            (TASK.replace("equals =", "equal ="), "an unknown constraint"),
+            (TASK.replace("port = 443", "port = 70000"), "no port"),
+            (
+                TASK.replace("port = 443", "port = 443\n        tools = []"),
+                "host and tools",
+            ),
+            (TASK.replace("\"git_log\", \"git_show\"", ""), "no tool"),
+        ] {
+            assert_ne!(wrong, TASK, "{because}");
+            assert!(task(&wrong).is_err(), "{because}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_any_or_a_list_of_words() {
+        let read = |text: &str| {
+            let manifest: AgentManifest = toml::from_str(&format!(
+                "name = \"a\"\n[evidence]\nprogram = \"/bin/true\"\n{text}"
+            ))?;
+            manifest.evidence.arguments.read()
+        };
+        assert_eq!(read("arguments = \"any\"").unwrap(), Arguments::Any);
+        assert_eq!(read("").unwrap(), Arguments::Exactly(Vec::new()));
+        let words = Arguments::Exactly(vec!["-v".to_owned()]);
+        assert_eq!(read("arguments = [\"-v\"]").unwrap(), words);
+        assert!(read("arguments = \"some\"").is_err());
+        assert!(read("arguments = 3").is_err());
+    }
+}

@@ -278,12 +278,12 @@ pub(crate) fn name(principal: &PrincipalName) -> String {
     }
 }
 
-/// At most so much of a text from outside, printable.
+/// At most so much of a text from outside, with nothing in it that looks like something else.
 pub(crate) fn short(text: &str) -> String {
     text.chars()
         .take(TEXT_LEN_MAX)
         .flat_map(|c| {
-            let escape = c.is_control();
+            let escape = aims_model::text::misleads(c);
             let plain = (!escape).then_some(c);
             plain.into_iter().chain(escape.then_some('\u{fffd}'))
         })

@@ -18,7 +18,12 @@ pub(super) fn call(call: &Call, known: &Known<'_>) -> Node {
     let (seq, at) = (call.place.seq, known.time(call.place.at));
     let text = format!("#{seq} {at} {verdict} {}{arguments}{by}", call.resource);
     let mut node = Node::new(paint, text);
-    for reason in &call.reasons {
+    // Why a call was permitted is what policies and hops say, below.
+    for reason in call
+        .reasons
+        .iter()
+        .filter(|_| call.verdict != Verdict::Permit)
+    {
         node.add(Paint::Bad, format!("reason: {reason}"));
     }
     for would in &call.would_allow {
