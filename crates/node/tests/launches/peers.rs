@@ -1,6 +1,6 @@
 //! A server and a gateway that say yes to what is as registered, and remember what they were told.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use aims_links::{
     EnforceError, InspectError, InstanceGrant, LaunchOrder, LinkError, Refusal, RequestedRun,
     ShippedRecord, TokenCall, TokenReply,
 };
-use aims_model::{Agent, Assurance, Evidence, Expected, ServerSpec, Task, ToolPin, agent, task};
+use aims_model::{
+    Agent, Assurance, Evidence, EvidenceGap, Expected, ServerSpec, Task, ToolPin, agent, task,
+};
 use aims_oauth::{TokenResponse, TokenType};
 use aims_types::ambient::SystemClock;
 use aims_types::{self as types, Clock, Digest, Id, Name, Node, Revision, Secret, Timestamp};
@@ -32,6 +34,10 @@ pub(crate) struct Server {
     pub(crate) refused: Mutex<Vec<Refusal>>,
     pub(crate) ended: Mutex<Vec<String>>,
     pub(crate) changed: Notify,
+    /// Whether everything that is issued is over at once.
+    pub(crate) brief: AtomicBool,
+    /// What was not as registered, at each renewal.
+    pub(crate) renewed: Mutex<Vec<Vec<EvidenceGap>>>,
     next: AtomicU64,
 }
 
@@ -82,11 +88,21 @@ impl Server {
         LaunchOrder { run, agent, task }
     }
 
-    fn grant(instance: Id<types::Instance>) -> InstanceGrant {
+    /// How long what is issued lives.
+    fn life(&self) -> Duration {
+        let brief = self.brief.load(Ordering::Relaxed);
+        if brief {
+            Duration::ZERO
+        } else {
+            Duration::from_mins(5)
+        }
+    }
+
+    fn grant(&self, instance: Id<types::Instance>) -> InstanceGrant {
         InstanceGrant {
             instance,
             wit: WIT.to_owned(),
-            expires_at: now().plus(Duration::from_hours(1)),
+            expires_at: now().plus(self.life()),
             grant: "a.b.c".to_owned(),
             issuer: "https://aims.test".to_owned(),
             resource: RESOURCE.to_owned(),
@@ -131,7 +147,7 @@ impl Control for Server {
             let uid = attestation.posture.host_uid;
             self.uids.lock().unwrap().push(uid);
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            return Ok(Ok(Self::grant(Id::from_u128(u128::from(number)))));
+            return Ok(Ok(self.grant(Id::from_u128(u128::from(number)))));
         }
         let reason = "not as registered".to_owned();
         let code = "evidence_mismatch";
@@ -141,10 +157,19 @@ impl Control for Server {
     async fn instance_renew(
         &self,
         _: Id<Node>,
-        _: Id<types::Instance>,
-        _: Evidence,
+        instance: Id<types::Instance>,
+        evidence: Evidence,
     ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
-        unavailable()
+        let expected = self.expected.lock().unwrap().clone().unwrap();
+        let gaps = expected.gaps(&evidence);
+        self.renewed.lock().unwrap().push(gaps.clone());
+        self.changed.notify_one();
+        if gaps.is_empty() {
+            return Ok(Ok(self.grant(instance)));
+        }
+        let reason = "it changed".to_owned();
+        let code = "evidence_mismatch";
+        Ok(Err(Refusal { code, reason, gaps }))
     }
 
     async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
@@ -157,7 +182,7 @@ impl Control for Server {
         let answer = TokenResponse {
             access_token: Secret::new(TOKEN.to_owned()),
             issued_token_type: TokenType::AccessToken,
-            expires_in: Duration::from_mins(5),
+            expires_in: self.life(),
             scope: None,
             authorization_details: None,
         };
