@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aims_types::Timestamp;
 
-/// Most refusals of strangers that are recorded one by one within [`WINDOW`]; more are counted, and
+/// Most refusals of strangers that are recorded one by one in a minute; more are counted, and
 /// the next record says how many.
 pub const STRANGERS_RECORDED_MAX: u32 = 60;
 /// The span over which they are counted.
