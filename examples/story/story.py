@@ -68,9 +68,9 @@ class World:
     def __init__(self, options):
         self.options = options
         self.dir = pathlib.Path(options.world)
-        self.repo = self.dir / "work" / "repo"
-        self.other = self.dir / "work" / "other"
-        self.notes = self.dir / "work" / "notes"
+        self.repo = self.dir / "desk" / "repo"
+        self.other = self.dir / "desk" / "other"
+        self.notes = self.dir / "desk" / "notes"
         self.agent = self.dir / "agent"
         self.profile = self.dir / "home" / "alice.toml"
         self.config = self.dir / "aims.toml"
@@ -277,10 +277,10 @@ GIT_CONFIG_KEY_0 = "safe.directory"
 GIT_CONFIG_VALUE_0 = "*"
 
 [[paths]]
-path = "{world.dir}/work/repo"
+path = "{world.dir}/desk/repo"
 
 [[paths]]
-path = "{world.dir}/work/other"
+path = "{world.dir}/desk/other"
 """)
     return path
 
