@@ -9,6 +9,7 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -95,8 +96,89 @@ def fetch(label, url, ca_file):
         say(step=label, url=url, decision="denied", message=str(refused))
 
 
+def delegate(label, order):
+    """Hands a piece of the authority to another agent, and says what became of it."""
+    request = urllib.request.Request(f"{DOOR}/delegations", json.dumps(order).encode(),
+                                     {"content-type": "application/json"})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as refused:
+        problem = json.load(refused)
+        say(step=label, decision="denied", message=problem["detail"], code=problem["code"])
+        return
+    with answer:
+        for line in answer:
+            event = json.loads(line)
+            if event["event"] == "stdout":
+                for said in event["text"].splitlines():
+                    print(said, flush=True)
+            else:
+                say(step=label, decision="permitted", **event)
+
+
+async def ask_approval(scratch, order):
+    """Calls what a person must approve; gives up after a while if it is told to."""
+    if order.get("when_told"):
+        sys.stdin.readline()
+    waits = 0
+
+    async def progress(done, total, message):
+        nonlocal waits
+        waits += 1
+        if waits == 1:
+            say(step="waits", message=message)
+
+    say(step="asks", label=order["label"])
+    try:
+        result = await scratch.call_tool("git_commit", order["arguments"],
+                                         read_timeout_seconds=order.get("patience", 60),
+                                         progress_callback=progress)
+    except MCPError as refused:
+        data = refused.error.data if isinstance(refused.error.data, dict) else {}
+        say(step=order["label"], decision="gave up" if not data else "denied",
+            message=refused.error.message, data=data)
+        return
+    say(step=order["label"], decision="answered", is_error=bool(result.is_error),
+        text=text_of(result)[:600])
+
+
+async def long_call(seconds):
+    async def progress(done, total, message):
+        say(step="progress", done=done, total=total)
+
+    async with Client(f"{DOOR}/mcp/everything") as everything:
+        await everything.call_tool("trigger-long-running-operation",
+                                   {"duration": seconds, "steps": seconds * 5},
+                                   progress_callback=progress)
+        say(step="long call ended")
+
+
+async def spend(git, repo, times):
+    """So many calls, each said."""
+    for _ in range(times):
+        await attempt(git, "spend", "git_log", {"repo_path": repo, "max_count": 1})
+
+
+async def other_plans(plan):
+    """What one run of the story is about, if not the release notes."""
+    for order in plan.get("delegate", []):
+        await asyncio.to_thread(delegate, order.pop("label"), order)
+    if "approve" in plan:
+        async with Client(f"{DOOR}/mcp/scratch") as scratch:
+            for order in plan["approve"]:
+                await ask_approval(scratch, order)
+    if "spend" in plan:
+        async with Client(f"{DOOR}/mcp/git") as git:
+            await spend(git, plan["repo"], plan["spend"])
+    if "long" in plan:
+        await long_call(plan["long"])
+
+
 async def main():
     plan = json.loads(sys.argv[1])
+    if plan.get("instead"):
+        await other_plans(plan)
+        return
     if "probe" in plan:
         found = subprocess.run([sys.executable, plan["probe"], json.dumps(plan["secrets"])],
                                capture_output=True, text=True, check=False)
@@ -105,7 +187,7 @@ async def main():
         async with Client(f"{DOOR}/mcp/git") as git:
             await attempt(git, "before the deadline", "git_log",
                           {"repo_path": plan["repo"], "max_count": 1})
-            await asyncio.sleep(plan["late"])
+            await asyncio.sleep(max(0, plan["late"] - time.time()))
             await attempt(git, "after the deadline", "git_log",
                           {"repo_path": plan["repo"], "max_count": 1})
         return

@@ -71,15 +71,17 @@ class World:
         self.repo = self.dir / "desk" / "repo"
         self.other = self.dir / "desk" / "other"
         self.notes = self.dir / "desk" / "notes"
+        self.scratch = self.dir / "desk" / "scratch"
         self.agent = self.dir / "agent"
         self.profile = self.dir / "home" / "alice.toml"
         self.config = self.dir / "aims.toml"
-        self.server = None
+        self.processes = []
         self.python = pathlib.Path(options.agent_venv) / "bin" / "python"
 
-    def aims(self, *args, expect=0, quiet=False):
-        """Runs `aims … --json` as alice; returns what it printed."""
-        command = [self.options.aims, "--profile", str(self.profile), "--json", *map(str, args)]
+    def aims(self, *args, expect=0, quiet=False, who=None):
+        """Runs `aims … --json` as alice, or with another profile; returns what it printed."""
+        profile = str(who or self.profile)
+        command = [self.options.aims, "--profile", profile, "--json", *map(str, args)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if expect is not None and done.returncode != expect:
             raise Failed(f"`aims {' '.join(map(str, args))}` ended with {done.returncode}:\n"
@@ -129,9 +131,14 @@ def make_repositories(world):
             git(repo, "add", "CHANGES")
             git(repo, "commit", "-q", "-m", words)
     world.notes.mkdir()
+    world.scratch.mkdir()
+    git(world.scratch, "init", "-q", "-b", "main")
+    (world.scratch / "VERSION").write_text("0.2.0\n")
+    git(world.scratch, "add", "VERSION")
     if os.geteuid() == 0:
         # A tool runs under a reserved uid of its own: the one that owns the directory it writes.
-        os.chown(world.notes, TOOL_UID, TOOL_UID)
+        for path in (world.notes, world.scratch, *world.scratch.rglob("*")):
+            os.chown(path, TOOL_UID, TOOL_UID, follow_symlinks=False)
 
 
 def make_certificate(world):
@@ -168,8 +175,10 @@ class TlsServer:
                 pass
 
 
-def write_config(world, tls_port):
+def write_config(world):
     world.api_port = free_port()
+    world.links_port = free_port()
+    links = f'[links]\nlisten = "127.0.0.1:{world.links_port}"\n' if world.options.apart else ""
     world.config.write_text(f"""\
 # Settings of this story. `aims check-config` shows every key with its value in force.
 trust_domain = "aims.local"
@@ -181,20 +190,27 @@ master_key_file = "{world.dir}/home/master.key"
 [api]
 listen = "127.0.0.1:{world.api_port}"
 
+{links}
 [egress.hosts]
 # Names that this installation resolves itself. Other private addresses stay out of reach.
 "{HOST}" = "127.0.0.1"
 """)
 
 
-def start(world):
-    log = open(world.dir / "aims.log", "w", encoding="utf-8")
-    world.server = subprocess.Popen(
-        [world.options.aims, "up", "--config", str(world.config)], stdout=log, stderr=log,
+def start_process(world, name, config):
+    log = open(world.dir / "aims.log", "a", encoding="utf-8")
+    process = subprocess.Popen(
+        [world.options.aims, name, "--config", str(config)], stdout=log, stderr=log,
         start_new_session=True)
+    world.processes.append(process)
+    return process
+
+
+def start(world):
+    server = start_process(world, "server" if world.options.apart else "up", world.config)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if world.server.poll() is not None:
+        if server.poll() is not None:
             break
         try:
             with socket.create_connection(("127.0.0.1", world.api_port), timeout=1) as one:
@@ -208,22 +224,111 @@ def start(world):
 
 
 def stop(world):
-    if world.server and world.server.poll() is None:
-        world.server.send_signal(signal.SIGTERM)
-        try:
-            world.server.wait(30)
-        except subprocess.TimeoutExpired:
-            world.server.kill()
+    # Nodes first, then gateways, and the server, to which they all tell their end, last.
+    for process in reversed(world.processes):
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def point_config(world, kind, number):
+    """The settings of one node or gateway, as on a host of its own."""
+    name = f"{kind}-{number}"
+    path = world.dir / f"{name}.toml"
+    # Each has uids of its own on this one host.
+    base = 2_000_000_000 + (32_768 if kind == "node" else 0) + 8_192 * number
+    if kind == "gateway":
+        world.gateways[number] = free_port()
+        section = (f'[gateway]\nlisten = "127.0.0.1:{world.gateways[number]}"\n'
+                   f'address = "127.0.0.1:{world.gateways[number]}"\nuid_base = {base}\n')
+    else:
+        section = (f'[node]\nruntime_dir = "{world.dir}/{name}/run"\n'
+                   f'gateway = "127.0.0.1:{world.gateways[number]}"\n'
+                   f'uid_base = {base}\nuid_count = 8192\n')
+    path.write_text(f"""\
+server = "127.0.0.1:{world.links_port}"
+data_dir = "{world.dir}/{name}/data"
+stage_dir = "{world.dir}/{name}/stage"
+master_key_file = "{world.dir}/home/{name}.key"
+
+{section}
+[egress.hosts]
+"{HOST}" = "127.0.0.1"
+""")
+    return path
+
+
+def join(world, kind, number):
+    config = point_config(world, kind, number)
+    allowed = world.aims("point", "allow", kind)
+    token = world.dir / "home" / f"{kind}-{number}.token"
+    token.write_text(allowed["token"])
+    told = ["join", "--config", config, "--token", token, "--bundle"]
+    if number == 0 and kind == "gateway":
+        other = "sha256:" + "0" * 64
+        refused = world.aims(*told, other, expect=3)
+        check("a server with another trust bundle than the pinned one is not joined",
+              "digest" in refused["error"]["message"], refused)
+    joined = world.aims(*told, allowed["bundle"])
+    check(f"{joined['point']} joined with a single-use token and the pinned bundle",
+          joined["point"].startswith(("gtw_", "nod_")), joined)
+    if number == 0:
+        again = world.dir / f"{kind}-again.toml"
+        again.write_text(config.read_text().replace(f"{kind}-{number}/data", f"{kind}-again/data"))
+        told[2] = again
+        refused = world.aims(*told, allowed["bundle"], expect=1)
+        check(f"the token works once: {refused['error']['message']}",
+              refused["error"]["code"] == "join_refused", refused)
+    start_process(world, kind, config)
+
+
+def set_apart(world):
+    """Two gateways and two nodes, each a process of its own that joined over the network."""
+    title(0, "Apart: server, nodes and gateways are processes of their own, over mutual TLS")
+    world.gateways = {}
+    for kind in ("gateway", "node"):
+        for number in (0, 1):
+            join(world, kind, number)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        points = world.aims("point", "list")
+        if len(points) == 4 and all(p["linked"] and p["lease_left_millis"] for p in points):
+            break
+        time.sleep(0.2)
+    check("two gateways and two nodes are linked and hold leases", len(points) == 4, points)
+    world.show("point", "list")
+    text = world.profile.read_text()
+    socket_of = {number: f"{world.dir}/node-{number}/run/node.sock" for number in (0, 1)}
+    node_socket = f"{world.dir}/run/node.sock"
+    world.second = world.profile.with_name("alice-second.toml")
+    world.second.write_text(text.replace(node_socket, socket_of[1]))
+    world.profile.write_text(text.replace(node_socket, socket_of[0]))
+
+
+def enrol_bob(world):
+    """A second person, who may answer requests for approval."""
+    key = world.profile.with_name("bob.pem")
+    jwk = world.profile.with_name("bob.jwk")
+    jwk.write_text(json.dumps(world.aims("person", "key", key)))
+    bob = world.aims("person", "enrol", "bob", "--role", "approver", "--key", jwk)
+    alice = json.loads(json.dumps(dict(
+        line.split(" = ", 1) for line in world.profile.read_text().splitlines())))
+    alice |= {"person": '"bob"', "person_id": f'"{bob["id"]}"', "key_file": f'"{key}"'}
+    world.bob = world.profile.with_name("bob.toml")
+    world.bob.write_text("".join(f"{name} = {value}\n" for name, value in alice.items()))
 
 
 def set_up(world):
     world.agent.mkdir(parents=True)
     (world.dir / "home").mkdir(mode=0o700)
-    for name in ("release_notes.py", "walls_probe.py"):
+    for name in ("release_notes.py", "git_reader.py", "walls_probe.py"):
         shutil.copy(AGENT / name, world.agent / name)
     make_repositories(world)
     world.tls = TlsServer(*make_certificate(world))
-    write_config(world, world.tls.port)
+    write_config(world)
     done = subprocess.run(
         [world.options.aims, "init", "--config", str(world.config), "--operator", "alice",
          "--profile", str(world.profile)], capture_output=True, text=True, check=False)
@@ -241,17 +346,18 @@ def stdlib(python):
                           text=True).stdout.strip()
 
 
-def agent_manifest(world, name="release-notes", owner="alice"):
+def agent_manifest(world, name="release-notes", owner="alice", program="release_notes.py",
+                   purpose="writes release notes from the history of a repository"):
     owner_line = f'owner = "{owner}"\n' if owner else ""
     path = world.dir / f"{name}.agent.toml"
     path.write_text(f"""\
 name = "{name}"
-{owner_line}purpose = "writes release notes from the history of a repository"
+{owner_line}purpose = "{purpose}"
 environment = "development"
 
 [evidence]
 interpreter = "{world.python}"
-program = "{world.agent}/release_notes.py"
+program = "{world.agent}/{program}"
 files = {quoted([world.agent / "walls_probe.py", world.agent / "ca.pem"])}
 trees = {quoted([stdlib(world.python), world.options.agent_venv])}
 arguments = "any"
@@ -259,12 +365,14 @@ arguments = "any"
     return path
 
 
-def git_manifest(world):
+def git_manifest(world, name="git"):
     venv = world.options.tool_venv
-    path = world.dir / "git.server.toml"
+    path = world.dir / f"{name}.server.toml"
+    writable = f'[[paths]]\npath = "{world.scratch}"\nwritable = true\n'
+    readable = f'[[paths]]\npath = "{world.repo}"\n\n[[paths]]\npath = "{world.other}"\n'
     trees = [stdlib(f"{venv}/bin/python"), venv, "/usr/bin/git", "/usr/lib/git-core"]
     path.write_text(f"""\
-name = "git"
+name = "{name}"
 purpose = "reads and changes git repositories"
 argv = {quoted([f"{venv}/bin/python", "-m", "mcp_server_git"])}
 trees = {quoted(trees)}
@@ -275,13 +383,12 @@ PATH = "/usr/bin:/bin"
 GIT_CONFIG_COUNT = "1"
 GIT_CONFIG_KEY_0 = "safe.directory"
 GIT_CONFIG_VALUE_0 = "*"
+GIT_AUTHOR_NAME = "release-notes"
+GIT_AUTHOR_EMAIL = "agents@example.test"
+GIT_COMMITTER_NAME = "release-notes"
+GIT_COMMITTER_EMAIL = "agents@example.test"
 
-[[paths]]
-path = "{world.dir}/desk/repo"
-
-[[paths]]
-path = "{world.dir}/desk/other"
-""")
+{writable if name == "scratch" else readable}""")
     return path
 
 
@@ -306,13 +413,31 @@ writable = true
     return path
 
 
+def everything_manifest(world):
+    modules = f"{world.options.node_modules}"
+    path = world.dir / "everything.server.toml"
+    main = f"{modules}/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+    path.write_text(f"""\
+name = "everything"
+purpose = "takes its time"
+argv = {quoted([world.options.node, main, "stdio"])}
+trees = {quoted([world.options.node, modules])}
+
+[env]
+HOME = "/tmp"
+PATH = "/usr/bin:/bin"
+""")
+    return path
+
+
 def task_manifest(world, secs=1200, uses=50):
-    path = world.dir / f"task-{secs}.toml"
+    path = world.dir / f"task-{secs}-{uses}.toml"
     path.write_text(f"""\
 purpose = "write the release notes for the last ten commits"
 agent = "release-notes"
 minutes = {secs / 60}
 uses = {uses}
+depth = 1
 
 [[allow]]
 server = "git"
@@ -329,6 +454,20 @@ tools = ["write_file"]
 [allow.arguments]
 path = {{ path_prefix = "{world.notes}" }}
 content = {{ max_length = 20000 }}
+
+[[allow]]
+server = "scratch"
+tools = ["git_commit"]
+[allow.arguments]
+repo_path = {{ equals = "{world.scratch}" }}
+message = {{ max_length = 200 }}
+
+[[allow]]
+server = "everything"
+tools = ["trigger-long-running-operation"]
+[allow.arguments]
+duration = {{ range = {{ min = "1", max = "600" }} }}
+steps = {{ range = {{ min = "1", max = "3000" }} }}
 
 [[allow]]
 host = "{HOST}"
@@ -351,7 +490,10 @@ def register(world):
     refused = world.aims("agent", "register", agent_manifest(world), expect=1)
     check("a name that was ever used is refused: " + refused["error"]["message"],
           "name" in refused["error"]["message"], refused)
-    for manifest in (git_manifest(world), files_manifest(world)):
+    world.aims("agent", "register", agent_manifest(
+        world, "git-reader", program="git_reader.py", purpose="reads histories for other agents"))
+    for manifest in (git_manifest(world), files_manifest(world), git_manifest(world, "scratch"),
+                     everything_manifest(world)):
         server = world.aims("tools", "register", manifest)
         check(f"tool server {server['name']}: {len(server['tools'])} tools pinned",
               len(server["tools"]) > 3, server)
@@ -364,10 +506,57 @@ def start_task(world, **limits):
     return task["id"]
 
 
-def run(world, task, plan, program=None, agent="release-notes", expect=0):
+def command_of(world, task, plan, program=None, agent="release-notes", who=None):
     program = program or world.agent / "release_notes.py"
-    command = [world.options.aims, "--profile", str(world.profile), "run", "--task", task, agent,
-               "--", str(world.python), str(program), json.dumps(plan)]
+    return [world.options.aims, "--profile", str(who or world.profile), "run", "--task", task,
+            agent, "--", str(world.python), str(program), json.dumps(plan)]
+
+
+class Background:
+    """An agent that runs while the story goes on."""
+
+    def __init__(self, world, task, plan, who=None):
+        self.world = world
+        self.process = subprocess.Popen(
+            command_of(world, task, plan, who=who), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
+        self.events = []
+        self.news = threading.Condition()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.news:
+                try:
+                    self.events.append(json.loads(line))
+                except ValueError:
+                    self.events.append({"step": "said", "text": line})
+                self.news.notify_all()
+
+    def wait_for(self, what, holds, seconds=60):
+        """The first event for which `holds`."""
+        def found():
+            return next((event for event in self.events if holds(event)), None)
+        with self.news:
+            if not self.news.wait_for(lambda: found() or self.process.poll() is not None, seconds) \
+                    or not found():
+                raise Failed(f"never seen: {what}\n{self.events}\n"
+                             f"{(self.world.dir / 'aims.log').read_text()[-3000:]}")
+            return found()
+
+    def tell(self):
+        self.process.stdin.write("go on\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        code = self.process.wait(60)
+        self.reader.join(10)
+        return code
+
+
+def run(world, task, plan, program=None, agent="release-notes", expect=0, who=None):
+    command = command_of(world, task, plan, program, agent, who)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != expect:
         raise Failed(f"`aims run` ended with {done.returncode}, not {expect}:\n{done.stdout}\n"
@@ -486,7 +675,7 @@ def end(world, task):
 
 def deadline(world):
     task = start_task(world, secs=12)
-    events, _ = run(world, task, {"late": 13, "repo": str(world.repo)})
+    events, _ = run(world, task, {"late": time.time() + 12.5, "repo": str(world.repo)})
     by_step = {event["step"]: event for event in events if "decision" in event}
     check("before the deadline: permitted",
           by_step["before the deadline"]["decision"] == "permitted", events)
@@ -496,8 +685,182 @@ def deadline(world):
           and late["data"].get("how_to_ask"), late)
 
 
+def pending(world, seconds=30):
+    """The one request that waits for an answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        waiting = [one for one in world.aims("approvals", who=world.bob)
+                   if one["stage"]["stage"] == "pending"]
+        if waiting:
+            return waiting[0]
+        time.sleep(0.1)
+    raise Failed("no request for approval came")
+
+
+def delegation(world):
+    title(5, "Delegate: a narrower piece for another agent, which calls in its own name")
+    task = start_task(world)
+    reader = str(world.agent / "git_reader.py")
+    piece = {"authorization_details": [{
+        "type": "mcp_tool", "server": "git", "actions": ["git_log"],
+        "arguments": {"repo_path": {"equals": str(world.repo)},
+                      "max_count": {"range": {"min": "1", "max": "5"}}}}],
+        "limits": {"uses": 2}}
+    wider = json.loads(json.dumps(piece))
+    wider["authorization_details"][0]["arguments"]["repo_path"] = {"equals": str(world.other)}
+    order = {"agent": "git-reader", "purpose": "read the last commits", "seconds": 300,
+             "command": [str(world.python), reader, json.dumps({"repo": str(world.repo)})]}
+    events, _ = run(world, task, {"instead": True, "delegate": [
+        order | {"label": "wider", "authority": wider},
+        order | {"label": "narrower", "authority": piece},
+    ]})
+    refused = next(event for event in events if event["step"] == "wider")
+    check("more than it has: refused, naming the constraint: "
+          + refused["message"].replace(str(world.dir), "…"),
+          refused["decision"] == "denied" and "repo_path" in refused["message"], refused)
+    by_step = {event["step"]: event for event in events}
+    check("the sub-agent sees only its piece",
+          by_step["sub list"]["tools"] == ["git_log"], by_step["sub list"])
+    check("sub log: permitted", by_step["sub log"]["decision"] == "permitted", by_step["sub log"])
+    check("sub show: denied, it was not handed on",
+          by_step["sub show"]["decision"] == "denied", by_step["sub show"])
+    check("the third use of two: denied", by_step["sub log again"]["decision"] == "permitted"
+          and by_step["sub budget"]["decision"] == "denied", events)
+    ended = [event for event in events if event.get("event") == "exited"]
+    check("the sub-agent ended by itself", ended and ended[0]["code"] == 0, events)
+    text = world.show("trace", task)
+    for word in ("alice", "release-notes", "git-reader"):
+        check(f"the trace tells of {word}", word in text, text)
+
+
+APPROVAL_POLICY = '''
+@id("commits-are-seen-by-somebody-else")
+@description("a commit needs the approval of a person who did not ask for it")
+@requirement("approval")
+permit (principal is Agent, action, resource)
+when { resource == Tool::"scratch/git_commit" };
+'''
+
+
+def set_policy(world, more=""):
+    path = world.dir / "policy.cedar"
+    path.write_text(world.policy + APPROVAL_POLICY + more)
+    world.aims("policy", "set", path)
+
+
+def approval(world):
+    title(6, "Approve: a commit waits for a person who did not ask for it")
+    world.policy = world.aims("policy", "show")["text"]
+    set_policy(world)
+    task = start_task(world)
+    commit = {"repo_path": str(world.scratch), "message": "Release 0.2.0"}
+    other = commit | {"message": "Release 0.2.0!"}
+    agent = Background(world, task, {"instead": True, "approve": [
+        {"label": "approved", "arguments": commit},
+        {"label": "second use", "arguments": commit},
+        {"label": "one byte more", "arguments": other, "patience": 2},
+        {"label": "after the policy", "arguments": other, "when_told": True},
+    ]})
+    first = pending(world)
+    world.show("approval", first["id"])
+    waits = agent.wait_for("progress while it waits", lambda event: event["step"] == "waits")
+    check(f"the client lives through the wait: {waits['message']}", waits["message"], waits)
+    refused = world.aims("approve", first["id"], expect=1)
+    check("who asked may not answer: " + refused["error"]["message"],
+          refused["error"]["code"] == "own_request", refused)
+    world.aims("approve", first["id"], "--reason", "as planned", who=world.bob)
+    done = agent.wait_for("the call", lambda event: event["step"] == "approved")
+    check("approved by bob: exactly this call went through",
+          done["decision"] == "answered" and not done["is_error"], done)
+    second = pending(world)
+    check("the same call again is a new question", second["id"] != first["id"], second)
+    world.aims("deny", second["id"], "--reason", "once is enough", who=world.bob)
+    done = agent.wait_for("the answer", lambda event: event["step"] == "second use")
+    check("denied is an outcome that says why: " + done["text"][:120],
+          done["is_error"] and "once is enough" in done["text"], done)
+    third = pending(world)
+    agent.wait_for("patience ends", lambda event: event["step"] == "one byte more")
+    world.aims("approve", third["id"], who=world.bob)
+    set_policy(world, "\n// A policy version of its own.\n")
+    agent.tell()
+    fourth = pending(world)
+    check("approved, then another policy version: a new question", fourth["id"] != third["id"],
+          fourth)
+    world.aims("task", "end", task)
+    agent.end()
+    state = world.aims("approval", fourth["id"], who=world.bob)["stage"]["stage"]
+    check(f"the task ended: the request is {state}", state == "withdrawn", state)
+    log = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(world.scratch), "log",
+                          "--oneline"], capture_output=True, text=True, check=True).stdout
+    check("the repository has one commit", len(log.splitlines()) == 1, log)
+
+
+def processes_with(words):
+    """How many processes of this machine have these words in their command line."""
+    found = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += words in path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            pass
+    return found
+
+
+def kill(world):
+    title(7, "Kill: complete when it returns")
+    task = start_task(world)
+    agent = Background(world, task, {"instead": True, "long": 120})
+    agent.wait_for("progress", lambda event: event["step"] == "progress")
+    tool = "server-everything/dist/index.js stdio"
+    check("a long call streams, and its tool runs", processes_with(tool) > 0)
+    began = time.monotonic()
+    world.show("kill", "task", task, "--reason", "it takes too long")
+    took = time.monotonic() - began
+    left = processes_with(tool)
+    check(f"the tool's processes are gone when the kill returns ({took * 1000:.0f} ms in all)",
+          left == 0, left)
+    code = agent.end()
+    check(f"the agent ended with {code}", code != 0, agent.events)
+    check("the stream ended before its result",
+          not any(event["step"] == "long call ended" for event in agent.events), agent.events)
+    _, said = run(world, task, {"instead": True, "spend": 1, "repo": str(world.repo)}, expect=125)
+    check(f"nothing starts for it: {said.strip()}", "ended" in said, said)
+    receipt = world.aims("kill", "agent", "git-reader", "--reason", "not needed")
+    check("a kill prints each point: "
+          + ", ".join(f"{p['point'][:3]} {p['how']} {p['millis']} ms" for p in receipt["points"]),
+          receipt["points"] and all(p["how"] == "acknowledged" for p in receipt["points"]), receipt)
+
+
+def freeze(world):
+    say("Freezing keeps the authority, and nothing that was issued under it:")
+    task = start_task(world, uses=3)
+    agent = Background(world, task, {"instead": True, "spend": 1, "repo": str(world.repo),
+                                     "long": 60})
+    agent.wait_for("progress", lambda event: event["step"] == "progress")
+    world.aims("freeze", task)
+    check("frozen: what ran has ended", agent.end() != 0, agent.events)
+    _, said = run(world, task, {"instead": True}, expect=125)
+    check(f"nothing starts while it is frozen: {said.strip()}", "frozen" in said, said)
+    world.aims("resume", task)
+    events, _ = run(world, task, {"instead": True, "spend": 2, "repo": str(world.repo)})
+    decisions = [event["decision"] for event in events]
+    check("resumed: a new instance goes on with the same budget, two of three were used",
+          decisions == ["permitted", "denied"], events)
+
+
+def two_gateways(world):
+    say("Two gateways, one budget:")
+    task = start_task(world, uses=3)
+    plan = {"instead": True, "spend": 2, "repo": str(world.repo)}
+    first, _ = run(world, task, plan)
+    second, _ = run(world, task, plan, who=world.second)
+    decisions = [event["decision"] for event in [*first, *second]]
+    check(f"a budget of three, asked at both: {', '.join(decisions)}",
+          decisions == ["permitted", "permitted", "permitted", "denied"], [first, second])
+
+
 def tell(world, task):
-    title(5, "Tell: the whole task as a tree; everything recorded is verified")
+    title(8, "Tell: the whole task as a tree; everything recorded is verified")
     text = world.show("trace", task)
     for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit", "ended"):
         check(f"the trace tells of {word}", word in text, text)
@@ -507,6 +870,9 @@ def tell(world, task):
 
 
 def play(world):
+    if world.options.apart:
+        set_apart(world)
+    enrol_bob(world)
     say("An operator, alice, has a key of her own; every command below is signed with it.")
     register(world)
     title(2, "Task: structured authority, with a deadline and a budget")
@@ -517,6 +883,12 @@ def play(world):
     calls(world, events)
     end(world, task)
     deadline(world)
+    delegation(world)
+    approval(world)
+    kill(world)
+    freeze(world)
+    if world.options.apart:
+        two_gateways(world)
     tell(world, task)
 
 
@@ -525,6 +897,7 @@ def main():
     for name in ("aims", "world", "agent-venv", "tool-venv", "node", "node-modules"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--apart", action="store_true")
     world = World(parser.parse_args())
     began = time.monotonic()
     try:
@@ -535,7 +908,7 @@ def main():
             print(f"\nAIMS stays up. API http://127.0.0.1:{world.api_port}; try:\n"
                   f"  {world.options.aims} --profile {world.profile} task list\n"
                   f"Ctrl-C ends it and removes {world.dir}.")
-            world.server.wait()
+            world.processes[0].wait()
     except Failed as failure:
         log = world.dir / "aims.log"
         tail = log.read_text()[-3000:] if log.exists() else ""

@@ -1,14 +1,20 @@
 //! Checking everything that was recorded, with nothing but the tiles, the checkpoint and the log's
 //! public key.
 
+mod approvals;
+mod budgets;
 mod calls;
 mod claims;
+mod cuts;
 mod extends;
 mod grants;
 mod keys;
+mod people;
+mod permit;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +28,7 @@ use aims_tlog::{
 use aims_types::{Digest, Timestamp};
 
 pub use extends::{ExtendsError, check_extends};
-pub use problem::{GrantProblem, KeyProblem, PermitProblem, Problem};
+pub use problem::{ApprovalProblem, GrantProblem, KeyProblem, PermitProblem, Problem};
 
 use claims::Claims;
 
@@ -41,12 +47,17 @@ pub struct LogReport {
     pub kinds: BTreeMap<&'static str, u64>,
     /// Keys enrolled and not retired: thumbprint and purpose.
     pub keys: BTreeMap<String, String>,
-    /// Grants whose signature by the server and consent by the person were verified.
+    /// Grants whose signature by the server and consent by the person, or request by an instance,
+    /// were verified.
     pub grants_verified: u64,
     /// Permitted actions that were traced to grant, person, instance and token.
     pub permits_verified: u64,
     /// Permitted actions whose outcome is not recorded (yet): decision ids.
     pub open_intents: BTreeSet<String>,
+    /// Answers to requests for approval whose signature by a person who may was verified.
+    pub answers_verified: u64,
+    /// Kills whose receipt is not recorded (yet), in words.
+    pub open_kills: BTreeSet<String>,
 }
 
 /// One source's chain of records.
@@ -95,12 +106,20 @@ pub enum CheckError<E: std::error::Error + 'static> {
 /// records claim, as far as the log alone can show it:
 ///
 /// - each source's records are a gapless hash chain, and of kinds that the source may write;
-/// - each key is enrolled once, under its RFC 7638 thumbprint; `log` is among them;
-/// - each grant is signed by an enrolled grant key and rests on a consent that the person signed
-///   with an enrolled key, for the same authority, used once;
-/// - each permitted action names recorded grants of its task that name its tool or host, an
-///   attested instance of the task, and a token that was issued to it; it is permitted once, and
-///   each outcome has its permit.
+/// - each key is enrolled once, under its RFC 7638 thumbprint, for an owner who may have such a
+///   key; `log` is among them; the authority's key comes with its certificate;
+/// - each grant is signed by an enrolled grant key; at the root it rests on a consent that the
+///   person signed with an enrolled key, for the same authority, used once;
+/// - below the root it lies within a recorded parent and rests on a request that an instance of the
+///   parent's agent signed, used once, while nothing of that was cut off;
+/// - each answer to a request for approval is signed by an enrolled person who may answer and for
+///   whom the task does not run;
+/// - each permitted action names recorded grants of its task, linked from the root, that name its
+///   tool or host, an attested instance that acts under the last of them, and a token that was
+///   issued to it; it is permitted once, within the uses and sums of every hop over all gateways,
+///   on an approval for exactly it where one is needed, used once, and under nothing that its
+///   gateway knew to be cut off; each outcome has its permit;
+/// - each receipt is of a kill, and trees have one owner after the other.
 pub fn check_log<R: TileReader>(
     reader: &R,
     checkpoint: &SignedNote,
@@ -143,6 +162,8 @@ where
         grants_verified: claims.grants.verified(),
         permits_verified: claims.calls.verified(),
         open_intents: claims.calls.open(),
+        answers_verified: claims.approvals.verified(),
+        open_kills: claims.cuts.open(),
     })
 }
 

@@ -15,8 +15,20 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::AgentStageChanged
         | EventKind::ServerRegistered
         | EventKind::PolicyActivated
+        | EventKind::SvidIssued
+        | EventKind::JoinAllowed
         | EventKind::TaskStarted
         | EventKind::TaskEnded
+        | EventKind::TaskFrozen
+        | EventKind::TaskResumed
+        | EventKind::DelegationGranted
+        | EventKind::DelegationRefused
+        | EventKind::ApprovalAsked
+        | EventKind::ApprovalAnswered
+        | EventKind::ApprovalEnded
+        | EventKind::Killed
+        | EventKind::KillCompleted
+        | EventKind::TreeOwned
         | EventKind::RunRequested
         | EventKind::RunRedeemed
         | EventKind::InstanceAttested

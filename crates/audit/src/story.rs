@@ -3,8 +3,10 @@
 //! What records say is told, not checked: [`crate::check_log`] checks. Texts in records come from
 //! programs and people, so every control and direction character in them is shown escaped.
 
+mod authority;
 mod body;
 mod call;
+mod kill;
 mod read;
 mod render;
 #[cfg(test)]
@@ -15,7 +17,9 @@ use aims_model::RecordError;
 use aims_types::{Digest, Id, Task, Timestamp};
 use serde::Serialize;
 
+pub use authority::{Answer, Approval, ApprovalEnd, Delegation, DelegationRefusal, UsedApproval};
 pub use call::{Call, Flood, Hop, Outcome, Principal, Requirement, Verdict, WouldAllow};
+pub use kill::{Freeze, Kill, KillReceipt, KilledPoint, Owner, UnknownEffect};
 pub use render::{Style, WIDTH_MIN, render};
 pub use words::Allowance;
 
@@ -42,8 +46,8 @@ pub enum StoryError {
         #[source]
         reason: RecordError,
     },
-    /// A record belongs to no task, or not to that of the first.
-    #[error("record {place} does not belong to the same task as the first")]
+    /// A record belongs to no task and is of no kill, or belongs to another task than the others.
+    #[error("record {place} does not belong to the same task as the others")]
     OtherTask {
         /// Which of those given, from 0.
         place: usize,
@@ -57,18 +61,30 @@ pub struct Story {
     pub task: Id<Task>,
     /// Who started it, for what, with which authority.
     pub start: Option<Start>,
+    /// What agents handed on, in time order.
+    pub delegations: Vec<Delegation>,
+    /// What agents wanted to hand on and could not, in time order.
+    pub delegation_refusals: Vec<DelegationRefusal>,
     /// The launches that were asked for, in time order.
     pub launches: Vec<Launch>,
     /// The runs that were attested, in time order.
     pub instances: Vec<Instance>,
     /// Sessions with tool servers, in time order.
     pub sessions: Vec<Session>,
+    /// What people were asked, in time order.
+    pub approvals: Vec<Approval>,
     /// Every decision, in time order.
     pub calls: Vec<Call>,
     /// Denials that were counted together.
     pub floods: Vec<Flood>,
     /// Requests that were refused, in time order.
     pub refusals: Vec<RequestRefusal>,
+    /// Kills that concern the task, in time order.
+    pub kills: Vec<Kill>,
+    /// When the task was frozen and opened again, in time order.
+    pub freezes: Vec<Freeze>,
+    /// Which gateways owned the delegation tree, in time order.
+    pub owners: Vec<Owner>,
     /// How the task ended.
     pub end: Option<End>,
     /// Everything else, in time order.
@@ -109,6 +125,8 @@ pub struct Start {
     pub delegation: Option<String>,
     /// Digest of its signed grant.
     pub grant: Option<Digest>,
+    /// The policy version that authorised it.
+    pub policy: Option<String>,
     /// What it allows, in words; `None` if the grant can't be read.
     pub authority: Option<Vec<Allowance>>,
 }
@@ -163,6 +181,10 @@ pub struct Instance {
     pub place: Place,
     /// Its id.
     pub instance: Option<String>,
+    /// Its agent's name.
+    pub agent: Option<String>,
+    /// The delegation that it acts under, if the record says so; the root of the task otherwise.
+    pub delegation: Option<String>,
     /// The launch.
     pub run: Option<String>,
     /// The node that vouches for it.
@@ -281,7 +303,8 @@ pub struct Other {
 }
 
 impl Story {
-    /// Tells the story of the task that all of `records` belong to.
+    /// Tells the story of the task that all of `records` belong to. Records of kills that belong to
+    /// no task may be among them.
     pub fn read<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, StoryError> {
         read::read(records)
     }

@@ -1,5 +1,7 @@
 //! A small trust domain as its records say it, for tests.
 
+pub(crate) mod apart;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -133,7 +135,9 @@ pub(crate) fn grant(task: Id<Task>, consent: String) -> Grant {
 pub(crate) fn started(grant: &Grant, key: &SigningKey) -> Event {
     let header = SigningHeader::new(GRANT_TYP).kid(kid(key.public()));
     let jws = sign(&header, &grant.to_claims().unwrap(), key).unwrap();
-    let Delegator::Person { id, name, .. } = &grant.delegator;
+    let Delegator::Person { id, name, .. } = &grant.delegator else {
+        panic!("a root is from a person");
+    };
     let initiator = Object::new()
         .with("id", id.to_string())
         .with("name", name.as_str());
@@ -297,6 +301,7 @@ pub(crate) fn decision(n: u128, decision: &str, tool: &str) -> Object {
         .with("decision", decision)
         .with("decision_id", id::<aims_types::Decision>(n).to_string())
         .with("revision", 4_u64)
+        .with("minted", 4_u64)
         .with("chain", vec![Value::from(root_grant())])
         .with("token", token)
         .with("arguments", sha256(b"{}").to_string())

@@ -132,6 +132,13 @@ fn allows_egress<'a>(
 }
 
 fn tool_not_named(authority: &Authority, server: &Name, tool: &str) -> Refusal {
+    Refusal::new(Rule::ToolNotAllowed)
+        .saw(&format!("{server}/{tool}"))
+        .allows(tools_of(authority, server))
+}
+
+/// The tools of a server that an authority names, in words.
+pub(crate) fn tools_of(authority: &Authority, server: &Name) -> String {
     let mut names: Vec<&str> = authority
         .details()
         .iter()
@@ -145,9 +152,7 @@ fn tool_not_named(authority: &Authority, server: &Name, tool: &str) -> Refusal {
     names.sort_unstable();
     names.dedup();
     let tools = Listed::new("tools", names.into_iter().map(str::to_owned));
-    Refusal::new(Rule::ToolNotAllowed)
-        .saw(&format!("{server}/{tool}"))
-        .allows(format_args!("{tools} of `{server}`"))
+    format!("{tools} of `{server}`")
 }
 
 #[cfg(test)]

@@ -122,6 +122,11 @@ impl Constraint {
         }
     }
 
+    /// Whether `value` meets the constraint.
+    pub(crate) fn holds(&self, value: &Value) -> bool {
+        self.broken_by(value).is_none()
+    }
+
     /// The rule by which `value` is refused; none if the value meets the constraint.
     fn broken_by(&self, value: &Value) -> Option<Rule> {
         let (meets, otherwise) = match (self, value) {

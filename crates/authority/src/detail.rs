@@ -324,7 +324,7 @@ impl Listed {
         }
     }
 
-    fn arguments<'a>(names: impl Iterator<Item = &'a ArgumentName>) -> Self {
+    pub(crate) fn arguments<'a>(names: impl Iterator<Item = &'a ArgumentName>) -> Self {
         Self::new("arguments", names.map(|name| shown(name.as_str())))
     }
 }

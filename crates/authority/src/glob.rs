@@ -41,6 +41,14 @@ impl Glob {
         });
         each && values.next().is_none()
     }
+
+    /// Whether every value that matches this pattern matches `wider` too.
+    pub(crate) fn is_within(&self, wider: &Self) -> bool {
+        // `segment_matches` takes a `*` of this pattern for a character that no literal part of
+        // the other one holds, so only a `*` matches it; whatever run of characters stands in its
+        // place is then matched by that same `*`.
+        wider.holds(&self.0)
+    }
 }
 
 impl FromStr for Glob {

@@ -1,12 +1,14 @@
-//! What a delegation allows, as a value, and the total function that asks it.
+//! What a delegation allows, as a value, and the two total functions that ask it.
 //!
 //! An [`Authority`] is a list of details (tools with constrained arguments, hosts that may be
 //! reached) and limits (time, uses, rate, sums, depth). [`allows`] answers for one call;
+//! [`narrower`] proves that one authority lies within another, or says in what it is wider;
 //! a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
 //!
 //! # In scope
 //! - the forms of authority and their one canonical JSON form;
 //! - the decision of one authority on one call, with the reason of a refusal;
+//! - containment of one authority in another, sound: what is not proven is refused;
 //! - exact counting of uses, rate and sums, calls in flight included.
 //!
 //! # Out of scope
@@ -30,10 +32,11 @@
 //! Every form keeps containment decidable: sets of scalars by inclusion, path prefixes by
 //! segments, globs segment by segment with one wildcard, ranges by their ends, lengths by order.
 //! Each entry of `authorization_details` stands alone: a call is allowed when one of them allows
-//! it wholly, never by the constraints of two.
+//! it wholly, never by the constraints of two; and an entry lies within another authority when,
+//! for each of its tools, one entry there contains it wholly.
 //!
 //! ```
-//! use aims_authority::{Authority, Call, allows};
+//! use aims_authority::{Authority, Call, allows, narrower};
 //! use aims_json::{Limits, Object, Value, parse};
 //! use aims_types::{Name, Timestamp};
 //!
@@ -53,6 +56,10 @@
 //! let call = Call::Tool { server: &server, tool: "git_log", arguments: &arguments };
 //! let refusal = allows(&authority, &call, Timestamp::from_unix_secs(0)).unwrap_err();
 //! assert_eq!(refusal.rule().code(), "argument_not_equal");
+//!
+//! // It says nothing of depth, so it may not be handed on, not even in part.
+//! let wider = narrower(&authority, &authority).unwrap_err();
+//! assert_eq!(wider.rule().code(), "wider_depth");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -63,11 +70,13 @@ mod detail;
 mod glob;
 mod ledger;
 mod limits;
+mod narrow;
 mod path;
 mod problem;
 mod range;
 mod refusal;
 mod scalar;
+mod wider;
 mod wire;
 
 pub use authority::{Authority, DETAILS_MAX};
@@ -80,11 +89,13 @@ pub use detail::{
 pub use glob::{GLOB_LEN_MAX, Glob};
 pub use ledger::{Entry, Ledger, LedgerError, Reservation, ReservationError};
 pub use limits::{DEPTH_MAX, Limits, RATE_COUNT_MAX, RATE_SECS_MAX, Rate, SUMS_MAX, Sum, USES_MAX};
+pub use narrow::narrower;
 pub use path::PathPrefix;
 pub use problem::{AuthorityError, Problem};
 pub use range::Range;
 pub use refusal::{Refusal, Rule};
 pub use scalar::{Integer, SET_LEN_MAX, Scalar, ScalarSet, TEXT_LEN_MAX, Text, VALUE_TEXT_LEN_MAX};
+pub use wider::{Example, ExampleCall, Widening, Wider};
 
 #[cfg(test)]
 mod properties;

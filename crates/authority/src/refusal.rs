@@ -180,7 +180,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// A value made safe and short enough to repeat.
-fn shown_value(value: &Value) -> String {
+pub(crate) fn shown_value(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(b) => b.to_string(),

@@ -142,6 +142,11 @@ impl ScalarSet {
         self.0.iter()
     }
 
+    /// Whether the scalar is in the set.
+    pub fn contains(&self, scalar: &Scalar) -> bool {
+        self.0.contains(scalar)
+    }
+
     /// Whether `value` is one of the scalars.
     pub fn holds(&self, value: &Value) -> bool {
         // A value that is no scalar of ours is in no set of ours; the others are looked up.

@@ -35,6 +35,39 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Runs the server alone: nodes and gateways join it over mutual TLS.
+    Server {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Runs a node that has joined: it starts agents on this host.
+    Node {
+        /// The node's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Runs a gateway that has joined: it decides, records and forwards.
+    Gateway {
+        /// The gateway's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Joins a trust domain as the node or gateway that a configuration describes.
+    Join {
+        /// The node's or gateway's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// A file with the single-use token that `aims point allow` printed.
+        #[arg(long, value_name = "FILE")]
+        token: PathBuf,
+        /// The digest of the trust bundle, which `aims point allow` printed.
+        #[arg(long, value_name = "DIGEST")]
+        bundle: String,
+    },
+    /// Nodes and gateways.
+    #[command(subcommand)]
+    Point(PointCommand),
     /// Reads a configuration and shows what it means.
     CheckConfig {
         /// The configuration.
@@ -65,6 +98,54 @@ pub(crate) enum Command {
         /// The program and its arguments.
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
+    },
+    /// Ends something at once; returns when nothing under it goes on anywhere, with a receipt.
+    Kill {
+        /// What.
+        #[arg(value_enum)]
+        kind: KillKind,
+        /// Which: its id, or the name of an agent or a person.
+        id: String,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Freezes a task: what runs for it ends for ever, its authority can be resumed.
+    Freeze {
+        /// The task.
+        task: String,
+    },
+    /// Opens a frozen task again, for new instances.
+    Resume {
+        /// The task.
+        task: String,
+    },
+    /// Lists what waits for a person's answer.
+    Approvals {
+        /// Also what was answered or ended.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows one request for approval.
+    Approval {
+        /// The request.
+        id: String,
+    },
+    /// Lets exactly this request happen, once.
+    Approve {
+        /// The request.
+        id: String,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Refuses a request.
+    Deny {
+        /// The request.
+        id: String,
+        /// Why; the agent is told.
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// Tells the whole story of a task.
     Trace {
@@ -118,8 +199,65 @@ pub(crate) enum RoleArg {
     Operator,
     /// Starts tasks for agents that they own.
     Member,
+    /// Answers requests for approval that others made.
+    Approver,
     /// Reads everything, changes nothing.
     Auditor,
+}
+
+/// What can be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KillKind {
+    /// A task and everything issued for it.
+    Task,
+    /// An agent with all of its instances; it is suspended.
+    Agent,
+    /// One run.
+    Instance,
+    /// A delegation and everything below it.
+    Delegation,
+    /// A key; it is retired.
+    Key,
+    /// Everything decided under a policy version.
+    Policy,
+    /// Everything that a person delegated.
+    Person,
+}
+
+impl KillKind {
+    /// The kind as the API writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Agent => "agent",
+            Self::Instance => "instance",
+            Self::Delegation => "delegation",
+            Self::Key => "key",
+            Self::Policy => "policy",
+            Self::Person => "person",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PointCommand {
+    /// Lists nodes and gateways with what is left of their leases.
+    List,
+    /// Makes a single-use token with which one node or gateway can join.
+    Allow {
+        /// What may join.
+        #[arg(value_enum)]
+        kind: PointArg,
+    },
+}
+
+/// What can join.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PointArg {
+    /// A node agent.
+    Node,
+    /// An enforcement point.
+    Gateway,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,9 +1,12 @@
 //! One module per command.
 
 mod agent;
+mod approval;
+mod kill;
 mod log;
 mod mcp;
 mod person;
+mod point;
 mod policy;
 mod run;
 mod setup;
@@ -32,6 +35,15 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             setup::init(&config, &operator, &profile_path(profile)?, output).await?;
         }
         Command::Up { config } => crate::up::up(&config).await?,
+        Command::Server { config } => crate::apart::server(&config).await?,
+        Command::Node { config } => crate::apart::node(&config).await?,
+        Command::Gateway { config } => crate::apart::gateway(&config).await?,
+        Command::Join {
+            config,
+            token,
+            bundle,
+        } => crate::apart::join(&config, &token, &bundle, output).await?,
+        Command::Point(command) => point::run(command, client()?, output).await?,
         Command::CheckConfig { file } => setup::check_config(&file, output)?,
         Command::Completions { shell } => setup::completions(shell),
         Command::Person(command) => person::run(command, client, output).await?,
@@ -45,6 +57,19 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             command,
         } => {
             return run::run(client()?, &task, &agent, command).await;
+        }
+        Command::Kill { kind, id, reason } => {
+            kill::kill(client()?, (kind, id, reason), output).await?;
+        }
+        Command::Freeze { task } => kill::freeze(client()?, &task, output).await?,
+        Command::Resume { task } => kill::resume(client()?, &task, output).await?,
+        Command::Approvals { all } => approval::list(client()?, all, output).await?,
+        Command::Approval { id } => approval::show(client()?, &id, output).await?,
+        Command::Approve { id, reason } => {
+            approval::answer(client()?, (&id, true, reason), output).await?;
+        }
+        Command::Deny { id, reason } => {
+            approval::answer(client()?, (&id, false, reason), output).await?;
         }
         Command::Trace { task } => trace::run(client()?, &task, output).await?,
         Command::Log(command) => log::run(command, profile_of(profile)?, output).await?,

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use aims_client::ClientError;
+use aims_grpc_api::JoinError;
 
 /// The server refused, or what was checked does not hold.
 const EXIT_REFUSED: u8 = 1;
@@ -47,6 +48,13 @@ fn classify(error: &anyhow::Error) -> (String, u8) {
     }
     if error.downcast_ref::<DoesNotHold>().is_some() {
         return ("does_not_hold".to_owned(), EXIT_REFUSED);
+    }
+    match error.downcast_ref::<JoinError>() {
+        Some(JoinError::Refused(refusal)) => {
+            return (refusal.code.clone().into_owned(), EXIT_REFUSED);
+        }
+        Some(JoinError::Link(_)) => return ("unreachable".to_owned(), EXIT_UNREACHABLE),
+        None => {}
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Refused(problem)) => (problem.code.clone(), EXIT_REFUSED),

@@ -1,5 +1,6 @@
 //! The one binary of AIMS.
 
+mod apart;
 mod args;
 mod commands;
 mod failure;

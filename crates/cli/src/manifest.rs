@@ -79,6 +79,9 @@ pub(crate) struct TaskManifest {
     pub(crate) purpose: Text,
     minutes: f64,
     uses: Option<u64>,
+    /// How many hops the agent may hand its authority on.
+    #[serde(default)]
+    depth: u8,
     allow: Vec<AllowManifest>,
 }
 
@@ -187,6 +190,9 @@ impl TaskManifest {
         let mut limits = Object::new().with("not_after", deadline.to_string());
         if let Some(uses) = self.uses {
             limits = limits.with("uses", uses);
+        }
+        if self.depth > 0 {
+            limits = limits.with("depth", u64::from(self.depth));
         }
         let value = Object::new()
             .with("authorization_details", details)

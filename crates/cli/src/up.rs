@@ -2,26 +2,29 @@
 //! carries.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aims_control::ControlPlane;
-use aims_crypto::Signer;
+use aims_crypto::{Signer, SigningKey};
 use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_jose::Jwk;
-use aims_links::{Control, Enforce};
+use aims_keys::Purpose;
+use aims_links::{Control, Cut, Endpoint, Enforce, LinkError, Vouch};
+use aims_model::receipt::Ended;
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, Server, bind_socket};
 use aims_types::ambient::{SystemClock, SystemEntropy};
-use aims_types::{Actor, Id};
+use aims_types::{Actor, Id, Revision};
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 /// How long what is under way may take to end.
-const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+pub(crate) const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The file that remembers which gateway this data directory belongs to.
 const GATEWAY_ID_FILE: &str = "gateway.id";
 
@@ -40,6 +43,11 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
     let tasks = TaskTracker::new();
     tasks.spawn(Arc::clone(&node).serve(bind_socket(&config.node_socket())?));
     server.listen(&config, health.clone()).await?;
+    if let Some(links) = &config.links {
+        let bound = server.link(links.listen).await?;
+        tracing::info!(%bound, "nodes and gateways of other hosts may join");
+    }
+    gateway.leased().await;
     health.set_ready(true);
     tracing::info!(
         trust_domain = %config.trust_domain, api = %config.api.listen,
@@ -86,6 +94,8 @@ async fn start_gateway(config: &Config, server: &Server, self_exe: &Path) -> Res
         },
         limits,
         wal: aims_wal::Limits::default(),
+        lease: config.lease.terms()?,
+        edge: None,
     };
     let control: Arc<dyn Control> = Arc::new(plane.clone());
     let gateway = Gateway::start(
@@ -96,8 +106,9 @@ async fn start_gateway(config: &Config, server: &Server, self_exe: &Path) -> Res
     )
     .await?;
     let link: Arc<dyn Enforce> = gateway.clone();
+    let jwk = jwk_of(&server.own_key(Purpose::Gateway)?);
     plane
-        .gateway_join(&plane.cx(Actor::Server)?, id, link)
+        .gateway_join(&plane.cx(Actor::Server)?, id, &jwk, link)
         .await?;
     Ok(gateway)
 }
@@ -109,14 +120,16 @@ async fn start_node(
     self_exe: std::path::PathBuf,
 ) -> Result<Arc<Node>> {
     let plane: &ControlPlane = server.plane();
-    let key = Arc::new(server.node_key()?);
-    let jwk = Jwk::new(*key.public()).to_value().to_string();
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let key = Arc::new(server.own_key(Purpose::Node)?);
+    let (jwk, host) = (jwk_of(&key), host_name());
+    let link = Arc::new(Later::new());
     let id = plane
-        .node_join(&plane.cx(Actor::Server)?, &jwk, &host)
+        .node_join(
+            &plane.cx(Actor::Server)?,
+            &jwk,
+            &host,
+            Arc::clone(&link) as Arc<dyn Vouch>,
+        )
         .await?;
     let half = config.gateway.uid_count / 2;
     let settings = NodeConfig {
@@ -127,18 +140,70 @@ async fn start_node(
         self_exe,
         uid_base: config.gateway.uid_base + half,
         uid_count: half,
+        terms: config.lease.terms()?,
     };
     let links = (
         Arc::new(plane.clone()) as Arc<dyn Control>,
-        gateway as Arc<dyn Enforce>,
+        gateway as Arc<dyn Endpoint>,
     );
-    Node::new(
+    let node = Node::new(
         settings,
         key,
         links,
         Arc::new(SystemClock),
         Arc::new(SystemEntropy),
-    )
+    )?;
+    link.is(&node);
+    Ok(node)
+}
+
+/// The link to a node that is made only when its id is known, which the server gives. Until then
+/// nothing runs there, so there is nothing to end.
+struct Later(Mutex<Known>);
+
+struct Known {
+    node: Option<Arc<Node>>,
+    told: Revision,
+}
+
+impl Later {
+    const fn new() -> Self {
+        Self(Mutex::new(Known {
+            node: None,
+            told: Revision::ZERO,
+        }))
+    }
+
+    fn is(&self, node: &Arc<Node>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        node.joined(known.told);
+        known.node = Some(Arc::clone(node));
+    }
+
+    fn node(&self, told: Revision) -> Option<Arc<Node>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.told = known.told.max(told);
+        known.node.clone()
+    }
+}
+
+#[async_trait]
+impl Vouch for Later {
+    async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
+        match self.node(cut.revision) {
+            Some(node) => node.end(cut).await,
+            None => Ok(Ended::default()),
+        }
+    }
+}
+
+pub(crate) fn jwk_of(key: &SigningKey) -> String {
+    Jwk::new(*key.public()).to_value().to_string()
+}
+
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
 }
 
 /// The gateway's identity: made once for a data directory, because its log belongs to it.
@@ -159,7 +224,7 @@ fn gateway_id(config: &Config) -> Result<Id<aims_types::Gateway>> {
 }
 
 /// Structured logs on standard error; `AIMS_LOG` sets the level.
-fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("AIMS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
@@ -168,7 +233,7 @@ fn log_to_stderr() {
         .init();
 }
 
-async fn stop_signal() -> Result<()> {
+pub(crate) async fn stop_signal() -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     tokio::select! {

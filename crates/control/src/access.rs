@@ -2,7 +2,7 @@
 
 use aims_model::{Agent, Person, Role, Task};
 use aims_store::Reader;
-use aims_types::{Actor, Cx};
+use aims_types::{self as types, Actor, Cx, Id};
 
 use crate::Fault;
 use crate::fault::{INTERNAL, Refused};
@@ -37,6 +37,12 @@ pub enum AccessError {
         /// What is somebody else's.
         what: String,
     },
+    /// They would answer what is asked on their own behalf.
+    #[error("the action is on behalf of `{name}`; somebody else has to answer")]
+    OwnRequest {
+        /// Who asked.
+        name: String,
+    },
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -50,6 +56,7 @@ impl Refused for AccessError {
             Self::NotEnrolled => "not_enrolled",
             Self::Role { .. } => "role_not_allowed",
             Self::NotOwner { .. } => "not_owner",
+            Self::OwnRequest { .. } => "own_request",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -70,6 +77,10 @@ pub(crate) struct Observer(());
 /// A person who may act with an agent, that is, start and run its tasks.
 #[derive(Debug)]
 pub(crate) struct Principal(Person);
+
+/// A person who may answer requests for approval that others made.
+#[derive(Debug)]
+pub(crate) struct Approver(Person);
 
 /// The server itself.
 #[derive(Debug)]
@@ -96,6 +107,11 @@ impl Enrolled {
     /// Whether they may see everything, or only what is theirs.
     pub(crate) const fn sees_everything(&self) -> bool {
         matches!(self.0.role, Role::Operator | Role::Auditor)
+    }
+
+    /// Whether they may see every request for approval, or only what is theirs.
+    pub(crate) const fn sees_every_approval(&self) -> bool {
+        self.sees_everything() || matches!(self.0.role, Role::Approver)
     }
 
     /// Whether they may see this agent.
@@ -130,7 +146,9 @@ impl Observer {
         let Enrolled(person) = Enrolled::admit(cx, reader).await?;
         match person.role {
             Role::Operator | Role::Auditor => Ok(Self(())),
-            role @ Role::Member => Err(wrong_role(&person, role, "operator or auditor")),
+            role @ (Role::Member | Role::Approver) => {
+                Err(wrong_role(&person, role, "operator or auditor"))
+            }
         }
     }
 }
@@ -141,8 +159,24 @@ impl Principal {
         let Enrolled(person) = Enrolled::admit(cx, reader).await?;
         match person.role {
             Role::Operator | Role::Member => Ok(Self(person)),
-            role @ Role::Auditor => Err(wrong_role(&person, role, "operator or member")),
+            role @ (Role::Auditor | Role::Approver) => {
+                Err(wrong_role(&person, role, "operator or member"))
+            }
         }
+    }
+
+    /// Refuses whoever is no operator.
+    pub(crate) fn administers(&self) -> Result<(), AccessError> {
+        match self.0.role {
+            Role::Operator => Ok(()),
+            role => Err(wrong_role(&self.0, role, "operator")),
+        }
+    }
+
+    /// Whether they are an operator, started the task, or own the agent.
+    pub(crate) fn is_party_to(&self, task: &Task, agent: &Agent) -> bool {
+        let own = task.initiator == self.0.id || agent.owner == self.0.id;
+        own || self.0.role == Role::Operator
     }
 
     /// Refuses members who do not own the agent.
@@ -155,7 +189,7 @@ impl Principal {
 
     /// Refuses members who neither started the task nor own its agent.
     pub(crate) fn party_to(self, task: &Task, agent: &Agent) -> Result<Self, AccessError> {
-        if task.initiator == self.0.id {
+        if self.is_party_to(task, agent) {
             return Ok(self);
         }
         self.owning(agent)
@@ -170,6 +204,32 @@ impl Principal {
             name: self.0.name.to_string(),
             what,
         }
+    }
+}
+
+impl Approver {
+    /// Admits operators and approvers.
+    pub(crate) async fn admit(cx: &Cx, reader: &mut dyn Reader) -> Result<Self, AccessError> {
+        let Enrolled(person) = Enrolled::admit(cx, reader).await?;
+        match person.role {
+            Role::Operator | Role::Approver => Ok(Self(person)),
+            role @ (Role::Member | Role::Auditor) => {
+                Err(wrong_role(&person, role, "operator or approver"))
+            }
+        }
+    }
+
+    /// Refuses whoever the action is for: nobody approves their own.
+    pub(crate) fn of_other(self, initiator: Id<types::Person>) -> Result<Self, AccessError> {
+        if self.0.id == initiator {
+            let name = self.0.name.to_string();
+            return Err(AccessError::OwnRequest { name });
+        }
+        Ok(self)
+    }
+
+    pub(crate) const fn person(&self) -> &Person {
+        &self.0
     }
 }
 

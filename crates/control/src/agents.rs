@@ -6,7 +6,7 @@ mod stage;
 
 use aims_json::Object;
 use aims_model::agent::Stage;
-use aims_model::{Agent, CutOff, Event, EventKind, Subject};
+use aims_model::{Agent, Event, EventKind, Subject};
 use aims_store::Txn;
 use aims_types::{Cx, Revision};
 
@@ -14,6 +14,7 @@ pub use list::ListAgentsError;
 pub use register::{EVIDENCE_LEN_MAX, RegisterAgent, RegisterAgentError, SHARED_NAMES};
 pub use stage::ChangeStageError;
 
+use crate::kill;
 use crate::recording::event;
 
 /// Writes an agent's new stage, with the cut-off that goes with it.
@@ -23,14 +24,10 @@ pub(crate) async fn staged(
     cut_off: Option<Revision>,
 ) -> Result<(), aims_store::Error> {
     txn.agent_update(agent).await?;
-    if let Some(at_or_before) = cut_off {
-        txn.cutoff_insert(&CutOff {
-            subject: Subject::Agent(agent.id),
-            at_or_before,
-        })
-        .await?;
+    match cut_off {
+        Some(revision) => kill::cut_off(txn, Subject::Agent(agent.id), revision).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The record of a change of stage.

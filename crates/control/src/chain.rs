@@ -1,12 +1,14 @@
 //! Chains of grants, as gateways ask for them.
 
 use aims_crypto::base64url;
+use aims_jose::{SigningHeader, sign};
 use aims_links::{Chain, ChainHop, PrincipalFacts};
 use aims_model::Grant;
-use aims_model::grant::Delegator;
+use aims_model::grant::{Delegator, GRANT_TYP, grant_digest};
 use aims_store::{Reader, StoredGrant};
-use aims_types::Digest;
+use aims_types::{Agent, Digest, Id};
 
+use crate::liveness::hops_of;
 use crate::{ControlPlane, Fault};
 
 impl ControlPlane {
@@ -18,37 +20,48 @@ impl ControlPlane {
         let Some(stored) = reader.grant(&leaf).await? else {
             return Ok(None);
         };
-        let grant = read_grant(&stored.jws)?;
-        let Delegator::Person { id, .. } = &grant.delegator;
-        let person = reader.person(*id).await?;
-        let person = person.ok_or_else(|| missing("the person of a grant"))?;
-        let mut hops = Vec::with_capacity(grant.ancestors.len() + 1);
-        for ancestor in &grant.ancestors {
-            let above = reader.grant_by_id(*ancestor).await?;
-            let above = above.ok_or_else(|| missing("an ancestor of a grant"))?;
-            hops.push(hop(reader.as_mut(), above).await?);
+        let (mut person, mut hops) = (None, Vec::new());
+        for (stored, grant) in hops_of(reader.as_mut(), stored.id).await? {
+            if let Delegator::Person { id, .. } = &grant.delegator {
+                person = reader.person(*id).await?;
+            }
+            let delegate = facts(reader.as_mut(), grant.delegate).await?;
+            hops.push(ChainHop {
+                jws: stored.jws,
+                delegate,
+            });
         }
-        hops.push(hop(reader.as_mut(), stored).await?);
+        let person = person.ok_or_else(|| missing("the person of a grant"))?;
         Ok(Some(Chain { person, hops }))
     }
 }
 
-async fn hop(reader: &mut dyn Reader, stored: StoredGrant) -> Result<ChainHop, Fault> {
-    let grant = read_grant(&stored.jws)?;
-    let agent = reader.agent(grant.delegate).await?;
+async fn facts(reader: &mut dyn Reader, delegate: Id<Agent>) -> Result<PrincipalFacts, Fault> {
+    let agent = reader.agent(delegate).await?;
     let agent = agent.ok_or_else(|| missing("the delegate of a grant"))?;
     let owner = reader.person(agent.owner).await?;
     let owner = owner.ok_or_else(|| missing("the owner of an agent"))?;
-    let delegate = PrincipalFacts {
+    Ok(PrincipalFacts {
         id: agent.id,
         name: agent.name,
         spiffe_id: agent.spiffe_id,
         owner: owner.name,
         environment: agent.environment,
-    };
-    Ok(ChainHop {
-        jws: stored.jws,
-        delegate,
+    })
+}
+
+/// Signs a grant with the server's key.
+pub(crate) fn sign_grant(plane: &ControlPlane, grant: &Grant) -> Result<StoredGrant, Fault> {
+    let claims = grant.to_claims();
+    let claims = claims.map_err(|error| Fault::Inconsistent(error.to_string()))?;
+    let key = &plane.keyring().grant;
+    let header = SigningHeader::new(GRANT_TYP).kid(&key.kid);
+    let jws = sign(&header, &claims, &key.signer)?;
+    Ok(StoredGrant {
+        id: grant.id,
+        digest: grant_digest(&jws),
+        task: grant.task,
+        jws,
     })
 }
 

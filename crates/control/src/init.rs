@@ -1,18 +1,28 @@
 //! Bringing a trust domain into being.
 
+use std::time::Duration;
+
 use aims_crypto::{Alg, PublicKey, sha256};
 use aims_json::Object;
-use aims_keys::{CreateKeyError, Purpose};
+use aims_keys::{CreateKeyError, LoadKeyError, Purpose};
 use aims_model::{
     EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person, PolicyVersion, Role,
 };
 use aims_store::Domain;
 use aims_types::{Actor, Cx, Id, Key, Name, TrustDomain};
+use aims_x509::{CaCertificate, IssueError, Serial, Validity, ValidityError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::keyring::{BadKey, enrolled, parse_jwk};
 use crate::recording::event;
 use crate::rules::{self, RulesError};
+use crate::svids::VALID_BEFORE;
 use crate::{Fault, Parts, people, policies};
+
+/// How long the certificate of the trust domain's authority is valid: ten years, leap days left
+/// out.
+pub const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// What the first operator decides.
 #[derive(Debug, Clone)]
@@ -32,7 +42,7 @@ pub struct Init<'a> {
 pub struct Initialised {
     /// The first operator.
     pub operator: Person,
-    /// The keys that were enrolled: token, grant, log, and the operator's.
+    /// The keys that were enrolled: ca, token, grant, log, and the operator's.
     pub keys: Vec<EnrolledKey>,
     /// The policy in force.
     pub policy: PolicyVersion,
@@ -53,6 +63,20 @@ pub enum InitError {
     /// A key of the server could not be made.
     #[error(transparent)]
     Custody(#[from] CreateKeyError),
+    /// The authority's key could not be read again.
+    #[error(transparent)]
+    Reload(#[from] LoadKeyError),
+    /// The authority's certificate could not be made.
+    #[error("the certificate of the authority can't be made: {0}")]
+    Certificate(#[from] IssueError),
+    /// The clock is so wrong that no certificate can name its time.
+    #[error("the clock says {now}: {why}; set it right first")]
+    Clock {
+        /// What it says.
+        now: aims_types::Timestamp,
+        /// Why that can't be.
+        why: ValidityError,
+    },
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -61,7 +85,8 @@ pub enum InitError {
 crate::fault::internal_arm!(InitError);
 
 /// The server's own keys: what each is for and how it signs.
-const SERVER_KEYS: [(KeyPurpose, Purpose, Alg); 3] = [
+const SERVER_KEYS: [(KeyPurpose, Purpose, Alg); 4] = [
+    (KeyPurpose::Ca, Purpose::Ca, Alg::Es256),
     (KeyPurpose::Token, Purpose::Token, Alg::Es256),
     (KeyPurpose::Grant, Purpose::Grant, Alg::Ed25519),
     (KeyPurpose::Log, Purpose::Log, Alg::Ed25519),
@@ -76,8 +101,11 @@ pub async fn initialise(parts: &Parts, init: Init<'_>) -> Result<Initialised, In
     if let Some(domain) = parts.store.read().await?.domain().await? {
         return Err(InitError::AlreadyInitialised(domain.trust_domain));
     }
-    let (custody, keys) = make_keys(parts, &cx)?;
-    let done = write(parts, &cx, &init, (operator_key, keys)).await;
+    let mut custody = Vec::new();
+    let done = match make_keys(parts, &cx, &init.trust_domain, &mut custody) {
+        Ok(keys) => write(parts, &cx, &init, (operator_key, keys)).await,
+        Err(error) => Err(error),
+    };
     if done.is_err() {
         for id in custody {
             // Best effort: a key that is not enrolled signs nothing that anybody accepts.
@@ -89,15 +117,41 @@ pub async fn initialise(parts: &Parts, init: Init<'_>) -> Result<Initialised, In
     done
 }
 
-fn make_keys(parts: &Parts, cx: &Cx) -> Result<(Vec<Id<Key>>, Vec<EnrolledKey>), InitError> {
-    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+/// Makes the server's keys; `ids` names those in custody, also if this fails in between.
+fn make_keys(
+    parts: &Parts,
+    cx: &Cx,
+    trust_domain: &TrustDomain,
+    ids: &mut Vec<Id<Key>>,
+) -> Result<Vec<EnrolledKey>, InitError> {
+    let mut keys = Vec::new();
     for (purpose, custody, alg) in SERVER_KEYS {
         let id: Id<Key> = cx.id()?;
         let public = parts.keys.create(id, custody, alg, cx.entropy.as_ref())?;
         ids.push(id);
-        keys.push(enrolled(&public, purpose, KeyOwner::Server, cx.now));
+        let mut key = enrolled(&public, purpose, KeyOwner::Server, cx.now);
+        if purpose == KeyPurpose::Ca {
+            let certificate = authority_certificate(parts, cx, trust_domain, id)?;
+            key.certificate = Some(STANDARD.encode(certificate.der()));
+        }
+        keys.push(key);
     }
-    Ok((ids, keys))
+    Ok(keys)
+}
+
+fn authority_certificate(
+    parts: &Parts,
+    cx: &Cx,
+    trust_domain: &TrustDomain,
+    id: Id<Key>,
+) -> Result<CaCertificate, InitError> {
+    let signer = parts.keys.load(id)?.key;
+    let ends = cx.now.plus(AUTHORITY_LIFE);
+    let validity = Validity::new(cx.now.minus(VALID_BEFORE), ends)
+        .map_err(|why| InitError::Clock { now: cx.now, why })?;
+    let serial = Serial::generate(cx.entropy.as_ref())?;
+    let issued = CaCertificate::issue(&signer, trust_domain, validity, &serial)?;
+    Ok(issued)
 }
 
 async fn write(
@@ -179,9 +233,13 @@ pub(crate) fn key_body(key: &EnrolledKey) -> Object {
         KeyOwner::Gateway(id) => id.to_string(),
         KeyOwner::Person(id) => id.to_string(),
     };
-    Object::new()
+    let body = Object::new()
         .with("kid", key.kid.as_str())
         .with("jwk", key.jwk.as_str())
         .with("purpose", key.purpose.as_str())
-        .with("owner", owner)
+        .with("owner", owner);
+    match &key.certificate {
+        Some(certificate) => body.with("certificate", certificate.as_str()),
+        None => body,
+    }
 }

@@ -1,220 +1,69 @@
-//! Nodes and gateways that join.
+//! Nodes and gateways that join: those of this process, and those that an operator's token admits.
 
-use std::sync::Arc;
+mod gateway;
+mod node;
+mod token;
+
+pub use gateway::JoinGatewayError;
+pub use node::JoinNodeError;
+pub(crate) use node::end_instances_of;
+pub use token::{AllowJoinError, AllowedJoin};
 
 use aims_json::Object;
-use aims_links::{Enforce, EnforceError};
-use aims_model::{EnrolledKey, EventKind, KeyOwner, KeyPurpose};
-use aims_store::{Reader, Txn};
-use aims_types::{Cx, Gateway, Id, Node, Revision};
+use aims_model::{EnrolledKey, KeyOwner, KeyPurpose, Point};
+use aims_store::{Error, Reader};
+use aims_types::{Id, Node};
 
-use crate::access::{AccessError, Itself};
-use crate::fault::{INTERNAL, Refused, internal_arm};
-use crate::init::key_body;
-use crate::keyring::{BadKey, enrolled, parse_jwk};
-use crate::publish::AttachError;
-use crate::recording::{Attempt, event, shown};
-use crate::{ControlPlane, Fault, instances};
-
-/// Why a node did not join.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinNodeError {
-    /// Only the server itself lets a node of its own process join.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The key can't be used.
-    #[error(transparent)]
-    Key(#[from] BadKey),
-    /// The key is or was enrolled for something else.
-    #[error("the node's key is enrolled for something else, or retired; make a new one")]
-    KeyTaken,
-    /// The server is at fault.
-    #[error(transparent)]
-    Internal(#[from] Fault),
-}
-
-/// Why a gateway did not join.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinGatewayError {
-    /// Only the server itself lets a gateway of its own process join.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The gateway did not take over the state.
-    #[error(transparent)]
-    Enforce(#[from] EnforceError),
-    /// The gateway stays at an older state.
-    #[error("the gateway stays at revision {at} where {wanted} is in force")]
-    Behind {
-        /// Where it is.
-        at: Revision,
-        /// What is in force.
-        wanted: Revision,
-    },
-    /// The server is at fault.
-    #[error(transparent)]
-    Internal(#[from] Fault),
-}
-
-internal_arm!(JoinNodeError, JoinGatewayError);
-
-impl Refused for JoinNodeError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Access(error) => error.code(),
-            Self::Key(_) => "bad_key",
-            Self::KeyTaken => "key_taken",
-            Self::Internal(_) => INTERNAL,
-        }
+/// The node or gateway that an enrolled key speaks for.
+pub(crate) fn point_of(key: &EnrolledKey) -> Option<Point> {
+    if key.retired_at.is_some() {
+        return None;
     }
-}
-
-impl Refused for JoinGatewayError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Access(error) => error.code(),
-            Self::Enforce(_) | Self::Behind { .. } => "gateway_not_ready",
-            Self::Internal(_) => INTERNAL,
-        }
+    match (key.purpose, key.owner) {
+        (KeyPurpose::Node, KeyOwner::Node(node)) => Some(Point::Node(node)),
+        (KeyPurpose::Gateway, KeyOwner::Gateway(gateway)) => Some(Point::Gateway(gateway)),
+        _ => None,
     }
-}
-
-impl From<AttachError> for JoinGatewayError {
-    fn from(error: AttachError) -> Self {
-        match error {
-            AttachError::Enforce(error) => Self::Enforce(error),
-            AttachError::Behind { at, wanted } => Self::Behind { at, wanted },
-            AttachError::Internal(fault) => Self::Internal(fault),
-        }
-    }
-}
-
-impl ControlPlane {
-    /// Lets the node of this process join: enrols its key. A key that joined before keeps its
-    /// node, whose earlier instances end: it lost their keys.
-    pub async fn node_join(
-        &self,
-        cx: &Cx,
-        jwk: &str,
-        host: &str,
-    ) -> Result<Id<Node>, JoinNodeError> {
-        let (cx, jwk, host) = (cx.clone(), jwk.to_owned(), shown(host));
-        self.to_the_end(|plane| async move {
-            let done = node_join(&plane, &cx, &jwk, &host).await;
-            plane
-                .recorded(&cx, Attempt::new("node_join", &host), done)
-                .await
-        })
-        .await
-    }
-
-    /// Lets a gateway join under its lasting id: it gets the current state before this returns,
-    /// and every later one.
-    pub async fn gateway_join(
-        &self,
-        cx: &Cx,
-        id: Id<Gateway>,
-        link: Arc<dyn Enforce>,
-    ) -> Result<Id<Gateway>, JoinGatewayError> {
-        let cx = cx.clone();
-        self.to_the_end(move |plane| async move {
-            let done = gateway_join(&plane, &cx, id, link).await;
-            plane
-                .recorded(&cx, Attempt::new("gateway_join", &id.to_string()), done)
-                .await
-        })
-        .await
-    }
-}
-
-async fn node_join(
-    plane: &ControlPlane,
-    cx: &Cx,
-    jwk: &str,
-    host: &str,
-) -> Result<Id<Node>, JoinNodeError> {
-    let mut txn = plane.store().begin().await?;
-    let revision = txn.revision_next().await?;
-    Itself::admit(cx)?;
-    let node: Id<Node> = cx.id()?;
-    let key = enrolled(
-        &parse_jwk(jwk)?,
-        KeyPurpose::Node,
-        KeyOwner::Node(node),
-        cx.now,
-    );
-    if let Some(known) = txn.key(&key.kid).await? {
-        let node = node_of(&known).ok_or(JoinNodeError::KeyTaken)?;
-        return rejoined(plane, cx, txn, (node, revision)).await;
-    }
-    txn.key_insert(&key).await?;
-    let body = key_body(&key).with("host", host);
-    txn.commit(vec![event(cx, EventKind::KeyEnrolled, body)])
-        .await?;
-    plane.publish(revision).await;
-    Ok(node)
-}
-
-/// A node that joins again has lost the keys of its instances: they end.
-async fn rejoined(
-    plane: &ControlPlane,
-    cx: &Cx,
-    mut txn: Box<dyn Txn>,
-    (node, revision): (Id<Node>, Revision),
-) -> Result<Id<Node>, JoinNodeError> {
-    let mut events = Vec::new();
-    for mut instance in txn.instances_live().await? {
-        if instance.node == node {
-            let how = (revision, "the node started again");
-            events.extend(
-                instances::ended(txn.as_mut(), cx, &mut instance, how)
-                    .await?
-                    .ok(),
-            );
-        }
-    }
-    if !events.is_empty() {
-        txn.commit(events).await?;
-        plane.publish(revision).await;
-    }
-    Ok(node)
-}
-
-async fn gateway_join(
-    plane: &ControlPlane,
-    cx: &Cx,
-    id: Id<Gateway>,
-    link: Arc<dyn Enforce>,
-) -> Result<Id<Gateway>, JoinGatewayError> {
-    Itself::admit(cx)?;
-    let at = plane.attach(id, link).await?;
-    let body = Object::new()
-        .with("gateway", id.to_string())
-        .with("revision", at.number());
-    plane
-        .commit_alone(event(cx, EventKind::GatewayStarted, body))
-        .await?;
-    Ok(id)
 }
 
 /// The node that an enrolled key speaks for.
 pub(crate) fn node_of(key: &EnrolledKey) -> Option<Id<Node>> {
-    match key.owner {
-        KeyOwner::Node(node) if key.purpose == KeyPurpose::Node && key.retired_at.is_none() => {
-            Some(node)
-        }
+    match point_of(key) {
+        Some(Point::Node(node)) => Some(node),
         _ => None,
     }
+}
+
+/// The purpose and owner of a point's key.
+pub(crate) const fn key_of(point: Point) -> (KeyPurpose, KeyOwner) {
+    match point {
+        Point::Node(node) => (KeyPurpose::Node, KeyOwner::Node(node)),
+        Point::Gateway(gateway) => (KeyPurpose::Gateway, KeyOwner::Gateway(gateway)),
+    }
+}
+
+/// Whether a node or gateway has an enrolled key.
+pub(crate) async fn is_enrolled_point(
+    reader: &mut dyn Reader,
+    point: Point,
+) -> Result<bool, Error> {
+    let keys = reader.keys(key_of(point).0).await?;
+    Ok(keys.iter().any(|key| point_of(key) == Some(point)))
 }
 
 /// Whether a node has an enrolled key.
 pub(crate) async fn is_enrolled_node(
     reader: &mut dyn Reader,
     node: Id<Node>,
-) -> Result<bool, aims_store::Error> {
-    let keys = reader.keys(KeyPurpose::Node).await?;
-    Ok(keys.iter().any(|key| node_of(key) == Some(node)))
+) -> Result<bool, Error> {
+    is_enrolled_point(reader, Point::Node(node)).await
 }
 
 pub(crate) fn unknown_node(node: &Id<Node>) -> String {
     format!("node `{node}` is not enrolled; let it join first")
+}
+
+/// What the record of a point's key says besides the key.
+fn with_host(body: Object, host: &str) -> Object {
+    body.with("host", host)
 }

@@ -7,6 +7,9 @@ use aims_keys::{KeyInfo, LoadKeyError, Purpose};
 use aims_model::{EnrolledKey, KeyOwner, KeyPurpose};
 use aims_store::{Reader, Store};
 use aims_types::Timestamp;
+use aims_x509::CaCertificate;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::Parts;
 
@@ -16,6 +19,20 @@ pub enum KeyringError {
     /// No key of this purpose is enrolled.
     #[error("no {0} key is enrolled; initialise the server first")]
     NotEnrolled(&'static str),
+    /// The store is older than certificates.
+    #[error(
+        "the store has no certificate authority, because an earlier version initialised it; \
+         initialise the server anew with an empty data directory"
+    )]
+    NoAuthority,
+    /// The authority's certificate can't be used.
+    #[error("the certificate of the ca key `{kid}` can't be used: {why}; restore the store")]
+    Certificate {
+        /// The key's thumbprint.
+        kid: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The private half of an enrolled key is not in custody.
     #[error("the private half of the {purpose} key `{kid}` is not in the key store; restore it")]
     NotInCustody {
@@ -38,8 +55,18 @@ pub(crate) struct ServerKey {
     pub(crate) signer: SigningKey,
 }
 
+/// The certificate authority of the trust domain.
+pub(crate) struct Authority {
+    /// Signs certificates.
+    pub(crate) key: ServerKey,
+    /// Its own certificate, in which others trust.
+    pub(crate) certificate: CaCertificate,
+}
+
 /// What the server signs with.
 pub(crate) struct Keyring {
+    /// Signs certificates of nodes and gateways.
+    pub(crate) ca: Authority,
     /// Signs access tokens and workload identity tokens.
     pub(crate) token: ServerKey,
     /// Signs grants.
@@ -50,6 +77,7 @@ impl Keyring {
     pub(crate) async fn load(parts: &Parts) -> Result<Self, KeyringError> {
         let mut reader = parts.store.read().await?;
         Ok(Self {
+            ca: authority(parts, reader.as_mut()).await?,
             token: load(parts, reader.as_mut(), KeyPurpose::Token, Purpose::Token).await?,
             grant: load(parts, reader.as_mut(), KeyPurpose::Grant, Purpose::Grant).await?,
         })
@@ -64,6 +92,27 @@ pub async fn log_key(
     let mut reader = store.read().await?;
     let key = newest(keys, reader.as_mut(), KeyPurpose::Log, Purpose::Log).await?;
     Ok(key.signer)
+}
+
+async fn authority(parts: &Parts, reader: &mut dyn Reader) -> Result<Authority, KeyringError> {
+    let key = match load(parts, reader, KeyPurpose::Ca, Purpose::Ca).await {
+        Err(KeyringError::NotEnrolled(_)) => return Err(KeyringError::NoAuthority),
+        key => key?,
+    };
+    let unusable = |why: String| KeyringError::Certificate {
+        kid: key.kid.clone(),
+        why,
+    };
+    let stored = reader.key(&key.kid).await?;
+    let text = stored.and_then(|key| key.certificate).unwrap_or_default();
+    let der = STANDARD
+        .decode(text)
+        .map_err(|error| unusable(error.to_string()))?;
+    let certificate = CaCertificate::from_der(&der).map_err(|error| unusable(error.to_string()))?;
+    if certificate.public() != key.signer.public() {
+        return Err(unusable("it is of another key".to_owned()));
+    }
+    Ok(Authority { key, certificate })
 }
 
 async fn load(
@@ -116,6 +165,7 @@ pub(crate) fn enrolled(
         owner,
         enrolled_at: at,
         retired_at: None,
+        certificate: None,
     }
 }
 

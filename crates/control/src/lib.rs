@@ -6,7 +6,8 @@
 //! every gateway before it returns.
 //!
 //! # In scope
-//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace;
+//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace,
+//!   answers to requests for approval, kills with their receipts;
 //! - operations of nodes and gateways: [`aims_links::Control`];
 //! - the token endpoint: tokens of instances and of people;
 //! - ordered publishing of [`aims_links::ControlState`] to gateways.
@@ -23,22 +24,31 @@
 //! # Limits
 //! [`CONSENT_LEN_MAX`], [`CONSENT_AGE_SECS_MAX`], [`TICKET_TTL_SECS`], [`LAUNCH_SECS_MAX`],
 //! [`WIT_TTL_SECS`], [`ACCESS_TOKEN_TTL_SECS`], [`EVIDENCE_LEN_MAX`], [`TASKS_LISTED_MAX`],
-//! [`APPLY_TIMEOUT`], [`STRANGERS_RECORDED_MAX`].
+//! [`UNLEASED_PATIENCE`], [`STRANGERS_RECORDED_MAX`], [`SVID_LIFE`], [`AUTHORITY_LIFE`],
+//! [`TASK_RECORDS_MAX`], [`DELEGATION_LEN_MAX`], [`DELEGATION_AGE_SECS_MAX`],
+//! [`ANSWER_LEN_MAX`], [`ANSWER_AGE_SECS_MAX`], [`APPROVALS_OPEN_MAX`], [`REQUIREMENTS_MAX`],
+//! [`APPROVALS_LISTED_MAX`].
 
 mod access;
+mod admit;
 mod agents;
+mod approvals;
 mod authenticate;
 mod chain;
+mod delegations;
 mod fault;
 mod init;
 mod instances;
 mod joins;
 mod keyring;
+mod kill;
+mod leases;
 mod link;
 mod liveness;
 mod parts;
 mod people;
 mod plane;
+mod points;
 mod policies;
 mod publish;
 mod recording;
@@ -48,39 +58,50 @@ mod runs;
 mod servers;
 mod sink;
 mod strangers;
+mod svids;
 mod tasks;
 mod tokens;
 mod trace;
+mod trees;
 
 pub use access::AccessError;
 pub use agents::{
     ChangeStageError, EVIDENCE_LEN_MAX, ListAgentsError, RegisterAgent, RegisterAgentError,
     SHARED_NAMES,
 };
+pub use approvals::{
+    ANSWER_AGE_SECS_MAX, ANSWER_LEN_MAX, APPROVALS_LISTED_MAX, APPROVALS_OPEN_MAX,
+    AnswerApprovalError, ApprovalError, ListApprovalsError, REQUIREMENTS_MAX,
+};
 pub use authenticate::AuthnError;
+pub use delegations::{DELEGATION_AGE_SECS_MAX, DELEGATION_LEN_MAX};
 pub use fault::{Fault, Refused};
-pub use init::{Init, InitError, Initialised, initialise};
+pub use init::{AUTHORITY_LIFE, Init, InitError, Initialised, initialise};
 pub use instances::WIT_TTL_SECS;
-pub use joins::{JoinGatewayError, JoinNodeError};
+pub use joins::{AllowJoinError, AllowedJoin, JoinGatewayError, JoinNodeError};
 pub use keyring::{BadKey, KeyringError, log_key};
+pub use kill::{Kill, KillError, KillTarget, KillTargetError};
 pub use liveness::NotLive;
 pub use parts::{Config, NoLog, Parts, RecordSink, RecordSinkError};
 pub use people::{EnrolPerson, EnrolPersonError, ListPeopleError, RemovePersonError};
 pub use plane::{ControlPlane, OpenError};
+pub use points::{ListPointsError, PointView};
 pub use policies::{ActivatePolicyError, PolicyError};
-pub use publish::{APPLY_TIMEOUT, Committed, Lapse};
+pub use publish::{Committed, Lapse, UNLEASED_PATIENCE};
 pub use rules::RulesError;
 pub use runs::{
     LAUNCH_SECS_MAX, RequestRun, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS,
 };
 pub use servers::{ListServersError, RegisterServer, RegisterServerError};
 pub use strangers::STRANGERS_RECORDED_MAX;
+pub use svids::{SVID_LIFE, SvidError};
 pub use tasks::{
-    CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError, EndTaskError, ExpireError, ListTasksError,
-    StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,
+    CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ChangeTaskError, ConsentError, ExpireError,
+    ListTasksError, StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,
 };
 pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE};
 pub use trace::TraceError;
+pub use trees::TASK_RECORDS_MAX;
 
 #[cfg(test)]
 mod tests;

@@ -1,25 +1,20 @@
 //! The control plane as nodes and gateways see it.
 
-use std::time::Duration;
-
 use aims_links::{
-    Attestation, Chain, Control, EndedInstance, InstanceGrant, LaunchOrder, LinkError, Refusal,
-    RequestedRun, ShippedRecord, TokenCall, TokenReply,
+    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
+    LeaseGrant, LinkError, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
-use aims_model::Evidence;
-use aims_types::{Actor, Digest, Gateway, Id, Instance, Node, Revision, Run};
+use aims_model::approval::Asked;
+use aims_model::{Approval, Evidence, Point};
+use aims_types::{self as types, Actor, Digest, Gateway, Id, Instance, Node, Run, Task};
 use async_trait::async_trait;
 
 use crate::fault::Refused;
 use crate::instances::{self, RenewError};
+use crate::joins::is_enrolled_point;
 use crate::recording::Attempt;
 use crate::runs::{self, RefusedLaunch};
-use crate::{ControlPlane, Fault, tokens};
-
-/// How often gateways are asked to acknowledge the end of an instance.
-const ACKNOWLEDGEMENT_TRIES_MAX: u32 = 6;
-/// Pause after the first try; it doubles with each.
-const ACKNOWLEDGEMENT_PAUSE: Duration = Duration::from_millis(20);
+use crate::{ControlPlane, Fault, approvals, delegations, leases, tokens, trees};
 
 impl From<Fault> for LinkError {
     fn from(fault: Fault) -> Self {
@@ -38,7 +33,7 @@ fn server(reason: String) -> LinkError {
 /// What the other side is told of a refusal.
 fn refusal(error: &impl Refused) -> Refusal {
     Refusal {
-        code: error.code(),
+        code: error.code().into(),
         reason: error.to_string(),
         gaps: Vec::new(),
     }
@@ -56,7 +51,7 @@ impl Control for ControlPlane {
             let attempt = Attempt::new("run_redeem", &run.node.to_string());
             match plane.recorded(&cx, attempt, done).await {
                 Ok((order, revision)) => {
-                    plane.publish(revision).await;
+                    plane.publish_to_gateways(revision).await;
                     Ok(Ok(order))
                 }
                 Err(error) if error.is_internal() => Err(server(error.to_string())),
@@ -96,6 +91,27 @@ impl Control for ControlPlane {
         .await
     }
 
+    async fn delegate(
+        &self,
+        call: DelegateCall,
+    ) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
+        self.to_the_end(|plane| async move {
+            let cx = plane.cx(Actor::Node(call.node))?;
+            match delegations::delegate(&plane, &cx, &call).await {
+                Ok((order, revision)) => {
+                    plane.publish_to_gateways(revision).await;
+                    Ok(Ok(order))
+                }
+                Err(error) if error.is_internal() => Err(server(error.to_string())),
+                Err(error) => {
+                    delegations::refused(&plane, &cx, &call, &error).await?;
+                    Ok(Err(refusal(&error)))
+                }
+            }
+        })
+        .await
+    }
+
     async fn instance_attest(
         &self,
         attestation: Attestation,
@@ -105,7 +121,7 @@ impl Control for ControlPlane {
             let cx = plane.cx(Actor::Node(node))?;
             match instances::attest(&plane, &cx, attestation).await {
                 Ok((grant, revision)) => {
-                    plane.publish(revision).await;
+                    plane.publish_to_gateways(revision).await;
                     Ok(Ok(grant))
                 }
                 Err(error) if error.is_internal() => Err(server(error.to_string())),
@@ -135,8 +151,8 @@ impl Control for ControlPlane {
             match instances::renew(&plane, &cx, (node, instance), evidence).await {
                 Ok(grant) => Ok(Ok(grant)),
                 Err(RenewError::Ended(refusal, revision)) => {
-                    plane.acknowledged(revision).await?;
-                    Ok(Err(*refusal))
+                    plane.publish_to_gateways(revision).await;
+                    Ok(Err(refusal.into_refusal()))
                 }
                 Err(error) if error.is_internal() => Err(server(error.to_string())),
                 Err(error) => {
@@ -156,7 +172,8 @@ impl Control for ControlPlane {
             let cx = plane.cx(Actor::Node(ended.node))?;
             let done = instances::end(&plane, &cx, &ended).await;
             let revision = done.map_err(|error| server(error.to_string()))?;
-            plane.acknowledged(revision).await
+            plane.publish_to_gateways(revision).await;
+            Ok(())
         })
         .await
     }
@@ -175,44 +192,112 @@ impl Control for ControlPlane {
         gateway: Id<Gateway>,
         records: Vec<ShippedRecord>,
     ) -> Result<u64, LinkError> {
-        self.check_joined(gateway)?;
-        let taken = self.parts().records.take(gateway, records).await;
-        taken.map_err(|error| server(error.to_string()))
+        self.check_joined(gateway).await?;
+        if !self.leases().continues(gateway, &records) {
+            // Since it told of its end, the log was rewritten.
+            return Err(server(format!(
+                "the log of gateway `{gateway}` was rewritten"
+            )));
+        }
+        let uses = approvals::Uses::of(&records);
+        self.to_the_end(move |plane| async move {
+            let taken = plane.parts().records.take(gateway, records).await;
+            let taken = taken.map_err(|error| server(error.to_string()))?;
+            if let Some(uses) = uses.up_to(taken) {
+                let cx = plane.cx(Actor::Gateway(gateway))?;
+                if let Some(revision) = approvals::use_up(&plane, &cx, uses).await? {
+                    plane.publish_soon(revision);
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+
+    async fn approval_ask(
+        &self,
+        gateway: Id<Gateway>,
+        asked: Asked,
+    ) -> Result<Result<Approval, Refusal>, LinkError> {
+        self.check_joined(gateway).await?;
+        self.to_the_end(move |plane| async move {
+            let cx = plane.cx(Actor::Gateway(gateway))?;
+            let attempt = Attempt::new("approval_ask", &asked.instance.to_string());
+            let done = approvals::ask(&plane, &cx, asked).await;
+            match plane.recorded(&cx, attempt, done).await {
+                Ok(approval) => Ok(Ok(approval)),
+                Err(error) if error.is_internal() => Err(server(error.to_string())),
+                Err(error) => Ok(Err(refusal(&error))),
+            }
+        })
+        .await
+    }
+
+    async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
+        let mut reader = self.store().read().await.map_err(Fault::from)?;
+        Ok(reader.approval(id).await.map_err(Fault::from)?)
     }
 
     async fn records_head(&self, gateway: Id<Gateway>) -> Result<u64, LinkError> {
-        self.check_joined(gateway)?;
+        self.check_joined(gateway).await?;
         let head = self.parts().records.head(gateway).await;
         head.map_err(|error| server(error.to_string()))
+    }
+
+    async fn lease_renew(&self, ask: LeaseAsk) -> Result<Result<LeaseGrant, Refusal>, LinkError> {
+        self.to_the_end(|plane| async move {
+            match leases::renew(&plane, ask).await {
+                Ok(grant) => Ok(Ok(grant)),
+                Err(error) if error.is_internal() => Err(server(error.to_string())),
+                Err(error) => Ok(Err(refusal(&error))),
+            }
+        })
+        .await
+    }
+
+    async fn tree_claim(
+        &self,
+        gateway: Id<Gateway>,
+        task: Id<Task>,
+    ) -> Result<TreeClaim, LinkError> {
+        self.check_joined(gateway).await?;
+        self.to_the_end(move |plane| async move { Ok(trees::claim(&plane, gateway, task).await?) })
+            .await
+    }
+
+    async fn tree_release(
+        &self,
+        gateway: Id<Gateway>,
+        tasks: Vec<Id<Task>>,
+    ) -> Result<(), LinkError> {
+        self.check_joined(gateway).await?;
+        self.to_the_end(move |plane| async move {
+            let done = trees::release(&plane, gateway, &tasks).await;
+            done.map_err(|error| server(error.to_string()))
+        })
+        .await
+    }
+
+    async fn task_records(
+        &self,
+        gateway: Id<Gateway>,
+        task: Id<Task>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, LinkError> {
+        self.check_joined(gateway).await?;
+        let records = trees::records(self, gateway, task, (skip, limit)).await;
+        records.map_err(|error| server(error.to_string()))
     }
 }
 
 impl ControlPlane {
-    /// Returns when every gateway has acknowledged `revision`, or denies everything because it
-    /// can't use the state. Tries again for a moment; a gateway that stays silent is an error.
-    async fn acknowledged(&self, revision: Revision) -> Result<(), LinkError> {
-        let mut pause = ACKNOWLEDGEMENT_PAUSE;
-        let mut tries = 1;
-        loop {
-            let lapsed = self.publish(revision).await;
-            let Some(open) = lapsed.into_iter().find(|lapse| !lapse.denies_everything) else {
-                return Ok(());
-            };
-            if tries == ACKNOWLEDGEMENT_TRIES_MAX {
-                let reason = format!("`{}`: {}", open.gateway, open.why);
-                return Err(LinkError {
-                    peer: "gateway",
-                    reason,
-                });
-            }
-            tries += 1;
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2);
-        }
-    }
-
-    fn check_joined(&self, gateway: Id<Gateway>) -> Result<(), LinkError> {
-        if self.publisher().knows(gateway) {
+    async fn check_joined(&self, gateway: Id<Gateway>) -> Result<(), LinkError> {
+        let enrolled = async {
+            let mut reader = self.store().read().await?;
+            is_enrolled_point(reader.as_mut(), Point::Gateway(gateway)).await
+        };
+        if enrolled.await.map_err(Fault::from)? {
             return Ok(());
         }
         Err(server(format!("gateway `{gateway}` has not joined")))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aims_keys::KeyStore;
+use aims_lease::Terms;
 use aims_links::ShippedRecord;
 use aims_store::Store;
 use aims_types::{Clock, Entropy, Gateway, Id};
@@ -17,6 +18,9 @@ pub struct Parts {
     pub keys: Arc<KeyStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Which boot of this host it is, in which `clock` counts boot time:
+    /// [`aims_types::ambient::boot_id`].
+    pub boot: String,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Where records of gateways go; [`NoLog`] until there is a log.
@@ -32,6 +36,8 @@ pub struct Config {
     pub issuer: String,
     /// The resource (audience) of the gateways' endpoints: `https://gateway.aims.local`.
     pub resource: String,
+    /// How long a kill waits at most for a node or gateway that does not answer.
+    pub lease: Terms,
 }
 
 /// Takes over the records of gateways into the log.

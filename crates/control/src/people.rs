@@ -5,7 +5,8 @@ mod list;
 mod remove;
 
 use aims_json::Object;
-use aims_model::{Event, EventKind, Person};
+use aims_model::{EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person};
+use aims_store::Reader;
 use aims_types::Cx;
 
 pub use enrol::{EnrolPerson, EnrolPersonError};
@@ -13,6 +14,20 @@ pub use list::ListPeopleError;
 pub use remove::RemovePersonError;
 
 use crate::recording::event;
+
+/// The key with this name, if it is one that the person signs with now.
+pub(crate) async fn key_of(
+    reader: &mut dyn Reader,
+    kid: &str,
+    person: &Person,
+) -> Result<Option<EnrolledKey>, aims_store::Error> {
+    let theirs = |key: &EnrolledKey| {
+        key.purpose == KeyPurpose::Person
+            && key.owner == KeyOwner::Person(person.id)
+            && key.retired_at.is_none()
+    };
+    Ok(reader.key(kid).await?.filter(theirs))
+}
 
 /// The record of a person's enrolment.
 pub(crate) fn enrolled_event(cx: &Cx, person: &Person) -> Event {

@@ -9,7 +9,8 @@ use aims_types::{Actor, Cx, TrustDomain};
 use tokio_util::task::TaskTracker;
 
 use crate::keyring::{Keyring, KeyringError};
-use crate::publish::{APPLY_TIMEOUT, Publisher};
+use crate::leases::Leases;
+use crate::publish::{Publisher, UNLEASED_PATIENCE};
 use crate::replay::Forgotten;
 use crate::strangers::Strangers;
 use crate::{Fault, Parts};
@@ -56,10 +57,10 @@ pub enum OpenError {
 impl ControlPlane {
     /// Opens the control plane of a store that was initialised.
     pub async fn open(parts: Parts) -> Result<Self, OpenError> {
-        Self::open_with(parts, APPLY_TIMEOUT).await
+        Self::open_with(parts, UNLEASED_PATIENCE).await
     }
 
-    /// The same, with another time that a gateway may take to apply a state.
+    /// The same, with another time that a point without a lease may take.
     pub(crate) async fn open_with(parts: Parts, patience: Duration) -> Result<Self, OpenError> {
         let domain = parts.store.read().await?.domain().await?;
         let domain = domain.ok_or(OpenError::NotInitialised)?;
@@ -74,7 +75,7 @@ impl ControlPlane {
             trust_domain: domain.trust_domain,
             keyring,
             token_endpoint,
-            publisher: Publisher::new(patience),
+            publisher: Publisher::new(patience, Leases::new(&parts)),
             forgotten: Forgotten::default(),
             strangers: Strangers::default(),
             operations: TaskTracker::new(),

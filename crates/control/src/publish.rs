@@ -1,32 +1,46 @@
-//! Publishing: what gateways decide against, in the order of revisions.
+//! Publishing: what gateways decide against and what nodes end, in the order of revisions.
+//!
+//! A change is complete when each point that may act on an older state has acknowledged it, or its
+//! lease has certainly ended ([`aims_lease::Barrier`]).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+mod cut;
+mod points;
+mod settle;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aims_links::{ControlState, Enforce, EnforceError, LinkError};
-use aims_model::{EnrolledKey, KeyPurpose};
+use aims_links::{ControlState, Cut, Enforce, EnforceError, LinkError};
+use aims_model::receipt::Ended;
+use aims_model::{EnrolledKey, KeyPurpose, Point, approval};
 use aims_store::Reader;
 use aims_types::{Gateway, Id, Revision};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::leases::Leases;
 use crate::{ControlPlane, Fault};
 
+pub(crate) use points::Link;
+use points::{Failure, Points, Push};
+pub(crate) use settle::AttachError;
+
 /// The purposes of keys whose signatures gateways check.
-const PUBLISHED: [KeyPurpose; 5] = [
+const PUBLISHED: [KeyPurpose; 7] = [
+    KeyPurpose::Ca,
     KeyPurpose::Token,
     KeyPurpose::Grant,
     KeyPurpose::Log,
     KeyPurpose::Node,
+    KeyPurpose::Gateway,
     KeyPurpose::Person,
 ];
 
-/// How long a gateway may take to apply a state before it counts as lapsed. It ends what is under
-/// way and waits until that is gone, which takes a moment.
-pub const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a change waits for a point that is linked and holds no lease. Nothing is allowed there,
+/// so this is for the sake of those who look right after a change.
+pub const UNLEASED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A change that is durable, and which gateways have not taken it over.
 #[derive(Debug, Clone)]
@@ -39,46 +53,27 @@ pub struct Committed<T> {
     pub lapsed: Vec<Lapse>,
 }
 
-/// A gateway that did not take over a state.
+/// A gateway that did not take over a state. Nothing is allowed there: its lease has ended, or it
+/// said that it denies everything until it gets a usable state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lapse {
     /// Which.
     pub gateway: Id<Gateway>,
     /// Why.
     pub why: String,
-    /// Whether it is known to deny everything until it gets a usable state.
-    pub denies_everything: bool,
 }
 
-/// The gateways, and the state that they were given last.
+/// The points, their leases, and the state that is on its way to them.
 pub(crate) struct Publisher {
-    /// Held while a state is read and pushed, so that no older state follows a newer one.
-    turn: Mutex<Turn>,
-    /// Who may ship records and look at tool servers. Apart from `turn`, so that a gateway that is
-    /// taking over a state may call back.
-    joined: RwLock<BTreeMap<Id<Gateway>, Arc<dyn Enforce>>>,
-    /// How long a gateway may take.
+    /// Held while a state is read, so that no older one follows a newer one.
+    turn: Mutex<()>,
+    points: Points,
+    leases: Leases,
+    /// How long a point without a lease may take.
     patience: Duration,
     /// Pushes under way, those too that nobody waits for any more.
     pushes: TaskTracker,
 }
-
-#[derive(Default)]
-struct Turn {
-    gateways: BTreeMap<Id<Gateway>, Attached>,
-    newest: Option<Arc<ControlState>>,
-}
-
-struct Attached {
-    link: Arc<dyn Enforce>,
-    /// The revision that it acknowledged last.
-    at: Revision,
-    /// A push that took too long. The next one waits for it: a gateway never has two at a time,
-    /// and what it began is not broken off in the middle.
-    late: Option<Push>,
-}
-
-type Push = JoinHandle<Result<Revision, EnforceError>>;
 
 impl ControlPlane {
     /// What gateways decide against now.
@@ -87,7 +82,7 @@ impl ControlPlane {
         self.read_state(reader.as_mut()).await
     }
 
-    /// Wraps a change that was committed at `revision`, after pushing it to every gateway.
+    /// Wraps a change that was committed at `revision`, after pushing it to every point.
     pub(crate) async fn published<T>(&self, value: T, revision: Revision) -> Committed<T> {
         Committed {
             value,
@@ -96,74 +91,47 @@ impl ControlPlane {
         }
     }
 
-    /// Brings every gateway to a state at `revision` or later, and waits for all of them. Gives
-    /// those that did not acknowledge.
-    pub(crate) async fn publish(&self, revision: Revision) -> Vec<Lapse> {
-        let mut turn = self.publisher().turn.lock().await;
-        if turn.gateways.values().all(|gateway| gateway.at >= revision) {
-            return Vec::new();
-        }
-        let state = match self.newest_state(&turn).await {
-            Ok(state) => state,
-            Err(fault) => {
-                tracing::error!(%revision, %fault, "the state can't be read for the gateways");
-                return turn.all_lapsed(revision, &fault.to_string());
-            }
-        };
-        turn.newest = Some(Arc::clone(&state));
-        let behind = turn
-            .gateways
-            .iter_mut()
-            .filter(|(_, gateway)| gateway.at < state.revision);
-        let pushes = behind.map(|(id, gateway)| self.publisher().push(*id, gateway, &state));
-        join_all(pushes).await.into_iter().flatten().collect()
+    /// Publishes a change that nobody waits for.
+    pub(crate) fn publish_soon(&self, revision: Revision) {
+        let plane = self.clone();
+        // Boxed, because publishing itself may find more to publish.
+        let publish = async move { drop(plane.publish(revision).await) }.boxed();
+        self.publisher().pushes.spawn(publish);
     }
 
-    /// Gives a gateway the newest state, and from then on every later one.
-    pub(crate) async fn attach(
-        &self,
-        id: Id<Gateway>,
-        link: Arc<dyn Enforce>,
-    ) -> Result<Revision, AttachError> {
-        let mut turn = self.publisher().turn.lock().await;
-        let state = self.newest_state(&turn).await?;
-        self.publisher().join(id, Arc::clone(&link));
-        let mut attached = Attached {
-            link,
-            at: Revision::new(0),
-            late: None,
-        };
-        let applied = self.publisher().apply(&mut attached, &state).await;
-        let at = match applied {
-            Ok(at) if at >= state.revision => at,
-            refused => {
-                turn.gateways.remove(&id);
-                self.publisher().leave(id);
-                let at = refused?;
-                return Err(AttachError::Behind {
-                    at,
-                    wanted: state.revision,
-                });
-            }
-        };
-        turn.newest = Some(state);
-        attached.at = at;
-        turn.gateways.insert(id, attached);
-        Ok(at)
+    /// A point said what is in force there. One that is behind gets the newest state.
+    pub(crate) fn heard_of(&self, point: Point, in_force: Revision) {
+        self.publisher().points.heard(point, in_force);
+        self.push_to_all();
     }
 
-    async fn newest_state(&self, turn: &Turn) -> Result<Arc<ControlState>, Fault> {
+    /// The revision that a point has to take over before it gets a lease, because it lapsed.
+    pub(crate) fn needed_by(&self, point: Point) -> Revision {
+        self.publisher().points.needs(point)
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.publisher().leases
+    }
+
+    /// Reads the newest state, to be pushed from now on.
+    async fn newest_state(&self) -> Result<Arc<ControlState>, Fault> {
+        let publisher = self.publisher();
+        let _turn = publisher.turn.lock().await;
         let mut reader = self.store().read().await?;
-        if let Some(newest) = &turn.newest
+        let before = publisher.points.newest();
+        if let Some(newest) = &before
             && newest.revision == reader.revision().await?
         {
             return Ok(Arc::clone(newest));
         }
         let state = self.read_state(reader.as_mut()).await?;
-        Ok(Arc::new(match &turn.newest {
+        let state = Arc::new(match &before {
             Some(before) => sharing(state, before),
             None => state,
-        }))
+        });
+        publisher.points.offer(Arc::clone(&state));
+        Ok(state)
     }
 
     async fn read_state(&self, reader: &mut dyn Reader) -> Result<ControlState, Fault> {
@@ -175,6 +143,8 @@ impl ControlPlane {
         for purpose in PUBLISHED {
             keys.extend(reader.keys(purpose).await?);
         }
+        let mut approvals = reader.approvals_open().await?;
+        approvals.retain(|one| matches!(one.stage, approval::Stage::Approved { .. }));
         Ok(ControlState {
             revision,
             issuer: self.parts().config.issuer.clone(),
@@ -182,133 +152,104 @@ impl ControlPlane {
             servers: Arc::new(reader.servers().await?),
             keys: Arc::new(keys),
             cutoffs: Arc::new(reader.cutoffs().await?),
+            approvals: Arc::new(approvals),
         })
+    }
+
+    /// Starts a push to each point that is behind the newest state and has none under way.
+    pub(crate) fn push_to_all(&self) {
+        for (point, number) in self.publisher().points.take_behind() {
+            let push = self.clone().push_to(point, number);
+            self.publisher().pushes.spawn(push);
+        }
+    }
+
+    /// Brings a point to the newest state, and to those that come meanwhile.
+    async fn push_to(self, point: Point, number: u64) {
+        let points = &self.publisher().points;
+        while let Some(push) = points.next_push(point, number) {
+            let wanted = push.state.revision;
+            let answer = AssertUnwindSafe(self.give(point, push)).catch_unwind();
+            let error = match answer.await {
+                Ok(Ok((revision, ended))) if revision >= wanted => {
+                    let at = self.parts().clock.boot();
+                    points.took_over((point, number), (revision, ended), at);
+                    continue;
+                }
+                Ok(Ok((revision, _))) => {
+                    no_answer(point, &format!("it stays at revision {revision}"))
+                }
+                Ok(Err(error)) => error,
+                Err(_) => no_answer(point, "it failed while it took over the state"),
+            };
+            tracing::warn!(%point, revision = %wanted, %error, "a state was not taken over");
+            let failure = Failure {
+                revision: wanted,
+                error,
+            };
+            return points.failed(point, number, failure);
+        }
+    }
+
+    async fn give(&self, point: Point, push: Push) -> Result<(Revision, Ended), EnforceError> {
+        match (push.link, point) {
+            (Link::Node(link), Point::Node(node)) => {
+                let revision = push.state.revision;
+                let instances = async {
+                    let mut reader = self.store().read().await?;
+                    cut::instances(reader.as_mut(), node, push.told, &push.state.cutoffs).await
+                };
+                let instances = instances.await.map_err(|fault| LinkError {
+                    peer: "server",
+                    reason: fault.to_string(),
+                })?;
+                let cut = Cut {
+                    revision,
+                    instances,
+                };
+                Ok((revision, link.end(cut).await?))
+            }
+            (Link::Gateway(link), _) => {
+                let applied = link.apply(push.state).await?;
+                Ok((applied.revision, applied.ended))
+            }
+            (Link::Node(_), Point::Gateway(_)) => Err(no_answer(point, "it is linked as a node")),
+        }
     }
 }
 
 impl Publisher {
-    pub(crate) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration, leases: Leases) -> Self {
         Self {
             turn: Mutex::default(),
-            joined: RwLock::default(),
+            points: Points::new(),
+            leases,
             patience,
             pushes: TaskTracker::new(),
         }
     }
 
-    /// Gives a gateway a state; says if it does not take it over.
-    async fn push(
-        &self,
-        id: Id<Gateway>,
-        gateway: &mut Attached,
-        state: &Arc<ControlState>,
-    ) -> Option<Lapse> {
-        let (why, denies_everything) = match self.apply(gateway, state).await {
-            Ok(at) => {
-                gateway.at = gateway.at.max(at);
-                if at >= state.revision {
-                    return None;
-                }
-                (format!("it stays at revision {at}"), false)
-            }
-            Err(error @ EnforceError::Unusable { .. }) => (error.to_string(), true),
-            Err(error @ EnforceError::Link(_)) => (error.to_string(), false),
-        };
-        tracing::warn!(gateway = %id, revision = %state.revision, why, "a gateway lapsed");
-        Some(Lapse {
-            gateway: id,
-            why,
-            denies_everything,
-        })
-    }
-
-    /// What a gateway answers in time.
-    async fn apply(
-        &self,
-        gateway: &mut Attached,
-        state: &Arc<ControlState>,
-    ) -> Result<Revision, EnforceError> {
-        let Attached { link, late, .. } = gateway;
-        let answer = async {
-            if let Some(earlier) = late {
-                // What it says of an older state does not matter any more.
-                let _ = earlier.await;
-            }
-            let (link, state) = (Arc::clone(link), Arc::clone(state));
-            let apply = self.pushes.spawn(async move { link.apply(state).await });
-            let answer = late.insert(apply).await;
-            *late = None;
-            answer
-        };
-        match tokio::time::timeout(self.patience, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(no_answer("it failed while it took over the state")),
-            Err(_) => Err(no_answer("it did not answer in time")),
-        }
-    }
-
     /// A gateway to ask about a tool server.
     pub(crate) fn any_gateway(&self) -> Option<Arc<dyn Enforce>> {
-        let joined = self.joined.read().unwrap_or_else(PoisonError::into_inner);
-        joined.values().next().map(Arc::clone)
+        self.points.any_gateway()
     }
 
-    /// Whether a gateway has joined.
-    pub(crate) fn knows(&self, id: Id<Gateway>) -> bool {
-        self.joined
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(&id)
-    }
-
-    fn join(&self, id: Id<Gateway>, link: Arc<dyn Enforce>) {
-        self.joined
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, link);
-    }
-
-    fn leave(&self, id: Id<Gateway>) {
-        self.joined
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+    /// The points that are linked, each with the revision that is in force there.
+    pub(crate) fn linked(&self) -> Vec<(Point, Revision)> {
+        let linked = self.points.attached().into_iter();
+        linked
+            .map(|point| (point, self.points.view(point).in_force))
+            .collect()
     }
 }
 
-impl Turn {
-    fn all_lapsed(&self, revision: Revision, why: &str) -> Vec<Lapse> {
-        let behind = self
-            .gateways
-            .iter()
-            .filter(|(_, gateway)| gateway.at < revision);
-        let lapse = |(id, _): (&Id<Gateway>, &Attached)| Lapse {
-            gateway: *id,
-            why: why.to_owned(),
-            denies_everything: false,
-        };
-        behind.map(lapse).collect()
-    }
-}
-
-/// Why a gateway was not attached.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AttachError {
-    #[error(transparent)]
-    Enforce(#[from] EnforceError),
-    #[error("the gateway is at revision {at} where {wanted} is in force")]
-    Behind { at: Revision, wanted: Revision },
-    #[error(transparent)]
-    Internal(#[from] Fault),
-}
-
-fn no_answer(reason: &str) -> EnforceError {
+/// The error of a point that did not answer.
+fn no_answer(point: Point, reason: &str) -> EnforceError {
     let reason = reason.to_owned();
-    LinkError {
-        peer: "gateway",
+    EnforceError::Link(LinkError {
+        peer: point.kind().as_str(),
         reason,
-    }
-    .into()
+    })
 }
 
 /// Keeps what did not change as the same value, so that gateways can tell by the pointer.
@@ -325,6 +266,7 @@ fn sharing(new: ControlState, before: &ControlState) -> ControlState {
         servers: keep(new.servers, &before.servers),
         keys: keep(new.keys, &before.keys),
         cutoffs: keep(new.cutoffs, &before.cutoffs),
+        approvals: keep(new.approvals, &before.approvals),
         ..new
     }
 }

@@ -1,5 +1,7 @@
 //! The organisation's policies, compiled against the tools that are registered.
 
+use std::collections::BTreeSet;
+
 use aims_authority::{Authority, Detail};
 use aims_json::{Limits, Object};
 use aims_model::{Agent, Person, ToolServer};
@@ -88,6 +90,9 @@ fn tools_of(server: &ToolServer) -> Result<ServerTools, RulesError> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hop<'a> {
     pub(crate) person: &'a Person,
+    /// The agents of the hops above, each with its owner.
+    pub(crate) above: &'a [(Agent, Person)],
+    /// The delegate.
     pub(crate) agent: &'a Agent,
     pub(crate) owner: &'a Person,
     pub(crate) task: Id<Task>,
@@ -103,22 +108,14 @@ pub(crate) struct Objection {
     pub(crate) reason: String,
 }
 
-/// Asks the policies about every tool and host that an authority names, for person and agent.
+/// Asks the policies about every tool and host that an authority names, for each distinct principal
+/// of the chain: the person and every agent.
 ///
 /// A host is known completely, so it has to be permitted. Arguments of tools come with each call;
 /// here only a tool that is forbidden when asked without arguments is objected to, which is what
 /// would never be listed to the agent.
 pub(crate) fn objection(policies: &PolicySet, hop: &Hop<'_>) -> Option<Objection> {
-    let principals = [
-        (
-            format!("person `{}`", hop.person.name),
-            Principal::Person(&hop.person.name),
-        ),
-        (
-            format!("agent `{}`", hop.agent.name),
-            Principal::Agent(facts(hop)),
-        ),
-    ];
+    let principals = principals(hop);
     let details = hop.authority.details().iter();
     details
         .flat_map(|detail| principals.iter().map(move |who| (detail, who)))
@@ -130,6 +127,21 @@ pub(crate) fn objection(policies: &PolicySet, hop: &Hop<'_>) -> Option<Objection
                 reason,
             })
         })
+}
+
+/// The person and every agent of the chain, each once.
+fn principals<'a>(hop: &Hop<'a>) -> Vec<(String, Principal<'a>)> {
+    let person = format!("person `{}`", hop.person.name);
+    let mut principals = vec![(person, Principal::Person(&hop.person.name))];
+    let above = hop.above.iter().map(|(agent, owner)| (agent, owner));
+    let mut seen = BTreeSet::new();
+    for (agent, owner) in above.chain([(hop.agent, hop.owner)]) {
+        if seen.insert(agent.id) {
+            let who = format!("agent `{}`", agent.name);
+            principals.push((who, Principal::Agent(facts(agent, owner))));
+        }
+    }
+    principals
 }
 
 /// What is refused of one detail to one principal, and why.
@@ -184,12 +196,12 @@ fn ask(
     evaluate(policies, &request).decision
 }
 
-fn facts<'a>(hop: &Hop<'a>) -> AgentFacts<'a> {
+fn facts<'a>(agent: &'a Agent, owner: &'a Person) -> AgentFacts<'a> {
     AgentFacts {
-        name: &hop.agent.name,
-        owner: &hop.owner.name,
-        environment: hop.agent.environment.as_str(),
-        assurance: hop.agent.assurance.as_str(),
+        name: &agent.name,
+        owner: &owner.name,
+        environment: agent.environment.as_str(),
+        assurance: agent.assurance.as_str(),
     }
 }
 

@@ -3,25 +3,28 @@
 mod consent;
 mod end;
 mod expire;
+mod freeze;
 mod list;
+mod party;
 mod start;
 
 pub use consent::{CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError};
-pub use end::EndTaskError;
 pub use expire::ExpireError;
 pub(crate) use list::visible;
 pub use list::{ListTasksError, TASKS_LISTED_MAX, TaskError, TaskView};
+pub use party::ChangeTaskError;
 pub use start::{StartTaskError, StartedTask};
 
 use aims_json::Object;
-use aims_model::{CutOff, Event, EventKind, InvalidTransition, Subject, Task};
+use aims_model::{Event, EventKind, InvalidTransition, Subject, Task};
 use aims_store::Txn;
 use aims_types::{Cx, Revision};
 
+use crate::kill::cut_off;
 use crate::recording::event;
 
-/// Ends an open task and cuts off everything issued for it; gives the record.
-async fn ended(
+/// Ends a task that has not ended and cuts off everything issued for it; gives the record.
+pub(crate) async fn ended(
     txn: &mut dyn Txn,
     cx: &Cx,
     task: &mut Task,
@@ -32,11 +35,7 @@ async fn ended(
         Err(why) => return Ok(Err(why)),
     };
     txn.task_update(task).await?;
-    let cutoff = CutOff {
-        subject: Subject::Task(task.id),
-        at_or_before: revision,
-    };
-    txn.cutoff_insert(&cutoff).await?;
+    cut_off(txn, Subject::Task(task.id), revision).await?;
     let body = Object::new()
         .with("task", task.id.to_string())
         .with("why", why)

@@ -1,13 +1,19 @@
 //! Tests of the use cases over the real embedded store. The gateway is a small peer of its own.
 
 mod access;
+mod admit;
 mod agents;
+mod approvals;
 mod attacks;
 mod authn;
+mod checked;
+mod delegations;
 mod events;
 mod init;
 mod instances;
 mod joins;
+mod kill;
+mod leases;
 mod peer;
 mod people;
 mod publish;
@@ -16,4 +22,5 @@ mod runs;
 mod servers;
 mod tasks;
 mod tokens;
+mod trees;
 mod world;

@@ -1,33 +1,41 @@
 //! From signed grants to a chain that was checked.
 
+mod consent;
+mod error;
+mod request;
+
 use std::time::Duration;
 
 use aims_crypto::{PublicKey, base64url};
-use aims_jose::{Jws, JwsLimits, KeySource, ParseJwsError, Verified, VerifyError};
+use aims_jose::{Jws, JwsLimits, KeySource, Verified, VerifyError};
 use aims_json::Limits;
-use aims_model::grant::{
-    CHAIN_LEN_MAX, CONSENT_TYP, Consent, Delegator, GRANT_TTL_SECS_MAX, GRANT_TYP, grant_digest,
-};
-use aims_model::{Grant, GrantError};
+use aims_model::grant::{CHAIN_LEN_MAX, Delegator, GRANT_TTL_SECS_MAX, GRANT_TYP, grant_digest};
+use aims_model::{Grant, Subject};
 use aims_oauth::Chain;
-use aims_types::{Digest, Id, Name, Person, Task, Timestamp, TrustDomain};
+use aims_types::{Digest, Id, Instance, Name, Person, Task, Timestamp, TrustDomain};
+
+use self::consent::check_consent;
+pub use self::error::ChainError;
+use self::request::check_request;
 
 /// How far the clocks of the one who signs and the one who checks may be apart.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(1);
-/// Oldest consent that a root grant may be issued on.
+/// Oldest consent that a root grant, and oldest request that one below it, may be issued on.
 pub const CONSENT_AGE_MAX: Duration = Duration::from_mins(5);
-/// A grant holds an authority twice, once within the consent.
+/// A grant holds an authority twice, once within the consent or request.
 const GRANT_LIMITS: JwsLimits = JwsLimits {
     text: 256 << 10,
     json: Limits::DOCUMENT,
 };
 
-/// Where the keys are that may sign grants and consents at an instant.
+/// Where the keys are that may sign grants, consents and identities at an instant.
 pub trait ChainKeys {
     /// The grant key with this thumbprint, if it was enrolled and not retired at `at`.
     fn grant_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey>;
     /// This person's key with this thumbprint, if it was enrolled and not retired at `at`.
     fn person_key(&self, person: Id<Person>, kid: &str, at: Timestamp) -> Option<PublicKey>;
+    /// The token key with this thumbprint, if it was enrolled and not retired at `at`.
+    fn token_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey>;
 }
 
 /// What a token says of its chain, and the grants that are said to be it.
@@ -47,11 +55,13 @@ pub struct Presented<'a> {
     pub trust_domain: &'a TrustDomain,
 }
 
-/// A delegation chain whose every signature, link and consent was checked. Only
-/// [`verify_chain`] makes one. Validity in time is looked at again for each decision.
+/// A delegation chain whose every signature, link, consent and request was checked, and of which
+/// each hop is proven to be narrower than the one above. Only [`verify_chain`] makes one. Validity
+/// in time is looked at again for each decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VerifiedChain {
     hops: Vec<Hop>,
+    instances: Vec<Id<Instance>>,
     keys: Vec<String>,
     hash: Digest,
     person: Id<Person>,
@@ -66,82 +76,9 @@ pub struct Hop {
     jws: String,
 }
 
-/// Why grants are not a chain. `hop` counts from the root, starting at 0.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChainError {
-    /// No hop, too many, or another number than the token names.
-    #[error("the chain has {found} hops where the token names {claimed}, at most {CHAIN_LEN_MAX}")]
-    Length {
-        /// How many grants there are.
-        found: usize,
-        /// How many the token names.
-        claimed: usize,
-    },
-    /// The grant is not the one that the token commits to.
-    #[error("hop {hop} is not the grant that the token names")]
-    Digest {
-        /// Which hop.
-        hop: usize,
-    },
-    /// The token's own hash does not fit its list.
-    #[error("the token's chain hash does not fit the digests that it lists")]
-    Hash,
-    /// Not a signed token at all.
-    #[error("hop {hop} is not readable: {why}")]
-    Form {
-        /// Which hop.
-        hop: usize,
-        /// What is wrong with it.
-        why: ParseJwsError,
-    },
-    /// The signature is not that of an enrolled grant key.
-    #[error("hop {hop} is not signed by an enrolled key: {why}")]
-    Signature {
-        /// Which hop.
-        hop: usize,
-        /// What is wrong with it.
-        why: VerifyError,
-    },
-    /// The claims are not a grant.
-    #[error("hop {hop} is not a grant: {why}")]
-    Claims {
-        /// Which hop.
-        hop: usize,
-        /// What is wrong with it.
-        why: GrantError,
-    },
-    /// The hop does not continue the one above.
-    #[error("hop {hop} does not continue the hop above: its `{claim}` differs")]
-    Link {
-        /// Which hop.
-        hop: usize,
-        /// Which claim.
-        claim: &'static str,
-    },
-    /// The hop is valid at no time that it may be.
-    #[error("hop {hop} is not valid now: {why}")]
-    Time {
-        /// Which hop.
-        hop: usize,
-        /// How.
-        why: &'static str,
-    },
-    /// The consent at the root is not readable.
-    #[error("the person's consent is not readable: {0}")]
-    ConsentForm(ParseJwsError),
-    /// The consent is not signed by the person.
-    #[error("the consent is not signed by the person's enrolled key: {0}")]
-    ConsentSignature(VerifyError),
-    /// The claims are not a consent.
-    #[error("the consent is not readable: {0}")]
-    ConsentClaims(GrantError),
-    /// The person consented to something else than was granted.
-    #[error("the person did not consent to this grant: `{0}` differs")]
-    ConsentScope(&'static str),
-}
-
 /// Checks a whole chain: each grant's signature and digest, the links between them, the person's
-/// consent at the root, and validity at `now`. One bad hop refuses all.
+/// consent at the root, for each further hop the request of the instance that delegated and that
+/// it is narrower than the one above, and validity at `now`. One bad hop refuses all.
 pub fn verify_chain(
     presented: &Presented<'_>,
     keys: &dyn ChainKeys,
@@ -156,34 +93,48 @@ pub fn verify_chain(
         return Err(ChainError::Hash);
     }
     let mut hops: Vec<Hop> = Vec::with_capacity(found);
-    let mut signers = Vec::new();
+    let (mut signers, mut instances) = (Vec::new(), Vec::new());
     for (index, (jws, claimed)) in presented.grants.iter().zip(presented.claimed).enumerate() {
         let (hop, signer) = read_hop(index, jws, *claimed, keys)?;
         signers.extend(signer);
         check_link(index, &hops, &hop, presented)?;
+        if let Some(parent) = hops.last() {
+            let handed = check_request(index, parent, &hop.grant, keys)?;
+            signers.extend(handed.keys);
+            instances.push(handed.instance);
+        }
         hops.push(hop);
     }
     let Some(Hop { grant: root, .. }) = hops.first() else {
         return Err(ChainError::Length { found, claimed });
     };
-    let Delegator::Person { id, name, consent } = &root.delegator;
+    let link = |claim| Err(ChainError::Link { hop: 0, claim });
+    // At the root no instance has been attested yet that could have delegated.
+    let Delegator::Person { id, name, consent } = &root.delegator else {
+        return link("delegator");
+    };
     if *id != presented.person {
-        return Err(ChainError::Link {
-            hop: 0,
-            claim: "sub",
-        });
+        return link("sub");
     }
-    signers.extend(check_consent(consent, root, keys)?);
+    signers.extend(check_consent(*id, consent, root, keys)?);
     let (person, person_name, hash) = (*id, name.clone(), presented.claimed_hash);
     let chain = VerifiedChain {
         hops,
-        keys: signers,
+        instances,
+        keys: distinct(signers),
         hash,
         person,
         person_name,
     };
     chain.check_time(now)?;
     Ok(chain)
+}
+
+/// Each text once, where it first stands.
+fn distinct(mut texts: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
+    texts
 }
 
 impl VerifiedChain {
@@ -197,9 +148,30 @@ impl VerifiedChain {
         self.hash
     }
 
-    /// The thumbprints of the keys that signed grants and consent.
+    /// The instances that delegated, one for each hop below the root, topmost first. What one of
+    /// them handed on lives no longer than it does.
+    pub fn instances(&self) -> &[Id<Instance>] {
+        &self.instances
+    }
+
+    /// The thumbprints of the keys that signed grants, consent, requests and the identities of the
+    /// instances that asked, each once.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// All that the chain stands on and falls with: its person and task, the delegation and agent
+    /// of each hop, the instances that delegated, and the keys.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let mut subjects = vec![Subject::Person(self.person)];
+        subjects.extend(self.leaf().map(|leaf| Subject::Task(leaf.grant.task)));
+        for Hop { grant, .. } in &self.hops {
+            subjects.push(Subject::Delegation(grant.id));
+            subjects.push(Subject::Agent(grant.delegate));
+        }
+        subjects.extend(self.instances.iter().copied().map(Subject::Instance));
+        subjects.extend(self.keys.iter().cloned().map(Subject::Key));
+        subjects
     }
 
     /// The person at the root.
@@ -285,7 +257,7 @@ fn read_hop(
 }
 
 /// Keys as they were at one instant.
-struct KeysAt<F>(F);
+pub(crate) struct KeysAt<F>(pub(crate) F);
 
 impl<F: Fn(&str) -> Option<PublicKey>> KeySource for KeysAt<F> {
     fn key(&self, kid: &str) -> Option<PublicKey> {
@@ -302,7 +274,7 @@ fn signed_by(
 }
 
 /// The claims' exact bytes, so that only their canonical form is read.
-fn payload(jws: &str) -> Vec<u8> {
+pub(crate) fn payload(jws: &str) -> Vec<u8> {
     let part = jws.split('.').nth(1).unwrap_or_default();
     base64url::decode(part).unwrap_or_default()
 }
@@ -336,45 +308,7 @@ fn check_link(
             why: "it is valid for longer than a day, or never",
         });
     }
-    // Only the root is delegated by a person; a person in the middle was never asked.
-    match (&grant.delegator, above.is_empty()) {
-        (Delegator::Person { .. }, true) => Ok(()),
-        (Delegator::Person { .. }, false) => link("delegator"),
-    }
-}
-
-/// Checks the consent and returns the thumbprint of the person's key.
-fn check_consent(
-    text: &str,
-    root: &Grant,
-    keys: &dyn ChainKeys,
-) -> Result<Option<String>, ChainError> {
-    let Delegator::Person { id, .. } = &root.delegator;
-    let parsed = Jws::parse(text, &GRANT_LIMITS).map_err(ChainError::ConsentForm)?;
-    let consent = Consent::from_claims(&payload(text)).map_err(ChainError::ConsentClaims)?;
-    let key = |kid: &str| keys.person_key(*id, kid, consent.issued_at);
-    let signed = signed_by(&parsed, key, CONSENT_TYP).map_err(ChainError::ConsentSignature)?;
-    let agent = root.delegate_spiffe_id.path().strip_prefix("agent/");
-    let age = root.issued_at.since(consent.issued_at);
-    let early = consent.issued_at.since(root.issued_at);
-    let checks = [
-        (consent.person == *id, "iss"),
-        (consent.audience == root.issuer, "aud"),
-        (
-            root.delegate_spiffe_id.trust_domain() == root.issuer,
-            "agent",
-        ),
-        (agent == Some(consent.agent.as_str()), "agent"),
-        (consent.purpose == root.purpose, "purpose"),
-        (root.expires_at <= consent.deadline, "deadline"),
-        (consent.authority == root.authority, "authority"),
-        (age <= CONSENT_AGE_MAX.saturating_add(CLOCK_SKEW_MAX), "iat"),
-        (early <= CLOCK_SKEW_MAX, "iat"),
-    ];
-    match checks.iter().find(|(holds, _)| !holds) {
-        Some((_, claim)) => Err(ChainError::ConsentScope(claim)),
-        None => Ok(signed.header().kid.clone()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The decision: chain ∧ authority ∧ policies ∧ requirements, for everyone on whose behalf.
 
+use std::collections::BTreeSet;
+
 use aims_authority::{Call, Refusal, allows};
 use aims_model::{Assurance, Subject};
 use aims_policy::{
@@ -8,6 +10,7 @@ use aims_policy::{
 };
 use aims_types::{Delegation, Id, Name, Revision, Timestamp};
 
+use crate::approval::Approved;
 use crate::budget::Charged;
 use crate::chain::{ChainError, VerifiedChain};
 use crate::cutoff::CutOffs;
@@ -33,6 +36,8 @@ pub struct Case<'a> {
     pub minted: Revision,
     /// What is cut off.
     pub cutoffs: &'a CutOffs,
+    /// A person's approval of this very call, if there is one that is not used.
+    pub approval: Option<&'a Approved>,
     /// The instant.
     pub now: Timestamp,
 }
@@ -228,6 +233,20 @@ fn mentions_context(text: &str, policy: &Name) -> bool {
     own.is_none_or(|own| own.contains("context"))
 }
 
+impl Needed {
+    /// The names of the requirements that a person's approval would meet, in order and each once:
+    /// what [`aims_model::approval::Asked`] names. `None` if something else is not met either, so
+    /// that no approval would help.
+    pub fn approvable(&self) -> Option<Vec<Name>> {
+        let name = |requirement: &Requirement| match requirement.kind {
+            RequirementKind::Approval => Some(requirement.policy.clone()),
+            RequirementKind::Assurance(_) => None,
+        };
+        let names: BTreeSet<Name> = self.requirements.iter().map(name).collect::<Option<_>>()?;
+        Some(names.into_iter().collect())
+    }
+}
+
 impl<'a> Permit<'a> {
     /// What was found.
     pub const fn findings(&self) -> &Findings {
@@ -309,13 +328,14 @@ fn request<'a>(case: &Case<'a>, principal: Principal<'a>) -> Request<'a> {
         },
         Call::Egress { host, port } => Action::Connect { host, port },
     };
-    let leaf = case.chain.leaf().map(crate::Hop::grant);
+    // The purpose is the one that a person declared: those below are an agent's words.
+    let root = case.chain.hops().first().map(crate::Hop::grant);
     Request {
         principal,
         action,
         task: TaskFacts {
-            id: leaf.map_or(Id::from_u128(0), |grant| grant.task),
-            purpose: leaf.map_or("", |grant| grant.purpose.as_str()),
+            id: root.map_or(Id::from_u128(0), |grant| grant.task),
+            purpose: root.map_or("", |grant| grant.purpose.as_str()),
         },
         session: Session { calls: case.calls },
         posture: Posture {
@@ -333,8 +353,10 @@ fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requir
     all.sort();
     all.dedup();
     let met = |requirement: &Requirement| match &requirement.kind {
-        // A call carries no approval: none is accepted from an agent.
-        RequirementKind::Approval => false,
+        // None is accepted from an agent: it is a person's signed answer to this very call.
+        RequirementKind::Approval => case
+            .approval
+            .is_some_and(|approval| approval.meets(&requirement.policy, case)),
         RequirementKind::Assurance(level) => level.as_str() == case.assurance.as_str(),
     };
     all.into_iter()
@@ -343,4 +365,4 @@ fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requir
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

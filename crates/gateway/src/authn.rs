@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aims_crypto::{base64url, sha256};
 use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, verify_chain};
+use aims_jose::KeySource;
 use aims_json::Limits;
 use aims_links::{Control, LinkError, PrincipalFacts};
 use aims_model::Subject;
+use aims_model::grant::Delegator;
 use aims_oauth::{
     AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
     authenticate,
@@ -18,6 +20,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::state::State;
+use crate::trees::Tree;
 
 /// An authenticated caller with its verified chain.
 #[derive(Debug, Clone)]
@@ -26,9 +29,13 @@ pub(crate) struct Caller {
     pub(crate) person: Id<Person>,
     /// Digest of the token's text; the token itself is kept nowhere.
     pub(crate) token_digest: Digest,
+    /// Thumbprint of the key that signed the token.
+    signer: String,
     pub(crate) chain: Arc<ResolvedChain>,
     /// What the credential was issued under.
     pub(crate) subjects: Arc<[Subject]>,
+    /// What is used of the task's tree. At first that of nobody, under which nothing can begin.
+    pub(crate) tree: Arc<Tree>,
 }
 
 /// A verified chain with the facts about its agents.
@@ -48,6 +55,9 @@ pub(crate) enum AuthnError {
     /// A header is not text.
     #[error("the header `{0}` is malformed")]
     Header(&'static str),
+    /// The token ended while something waited.
+    #[error("the token is not valid any more: get a new one and make the call again")]
+    Expired,
     /// The token is a person's: it administers, it does not act.
     #[error("the token is not an instance's")]
     NotAnInstance,
@@ -60,8 +70,8 @@ pub(crate) enum AuthnError {
     /// There is no such chain, or it is not the token's.
     #[error("the delegation chain is not known: {0}")]
     NoChain(&'static str),
-    /// The server could not be asked.
-    #[error(transparent)]
+    /// The server could not be asked. Why is nothing that an agent is told.
+    #[error("the {} did not answer; try again", .0.peer)]
     Link(#[from] LinkError),
 }
 
@@ -92,25 +102,64 @@ impl Authn {
         let authorization = values(headers, AUTHORIZATION.as_str())?;
         let (token, token_digest, signer) =
             self.token(headers, &authorization, target, state, now)?;
-        let mut subjects = subjects(&token, signer)?;
-        cut_off(state, &subjects, token.revision)?;
+        self.standing((token, token_digest, signer), state, control, now)
+            .await
+    }
+
+    /// Checks a caller anew who was believed a while ago, against the state in force now.
+    pub(crate) async fn again(
+        &self,
+        caller: &Caller,
+        state: &State,
+        control: &dyn Control,
+        now: Timestamp,
+    ) -> Result<Caller, AuthnError> {
+        let known = state.token_keys(now).key(&caller.signer).is_some();
+        if now >= caller.token.common.expires_at || !known {
+            return Err(AuthnError::Expired);
+        }
+        let Caller {
+            token,
+            token_digest,
+            signer,
+            ..
+        } = caller.clone();
+        let again = self
+            .standing((token, token_digest, signer), state, control, now)
+            .await?;
+        Ok(again.under(Arc::clone(&caller.tree)))
+    }
+
+    /// What a verified token stands on: nothing of it is cut off, and its chain holds.
+    async fn standing(
+        &self,
+        (token, token_digest, signer): (InstanceToken, Digest, String),
+        state: &State,
+        control: &dyn Control,
+        now: Timestamp,
+    ) -> Result<Caller, AuthnError> {
+        let mut subjects = subjects(&token, signer.clone())?;
+        find_cut(state, &subjects, token.revision)?;
         let chain = self.chain(&token, state, control, now).await?;
-        let person = chain.verified.person();
         for hop in chain.verified.hops() {
             subjects.push(Subject::Delegation(hop.grant().id));
             subjects.push(Subject::Agent(hop.grant().delegate));
         }
+        let instances = chain.verified.instances().iter().copied();
+        subjects.extend(instances.map(Subject::Instance));
         subjects.extend(chain.verified.keys().iter().cloned().map(Subject::Key));
         subjects.push(Subject::Policy(state.policy.id));
-        cut_off(state, &subjects, token.revision)?;
-        let subjects = Arc::from(subjects);
-        Ok(Caller {
+        let caller = Caller {
+            person: chain.verified.person(),
             token,
-            person,
             token_digest,
+            signer,
             chain,
-            subjects,
-        })
+            subjects: Arc::from(subjects),
+            tree: Arc::default(),
+        };
+        caller.check_cut_offs(state)?;
+        Ok(caller)
     }
 
     fn token(
@@ -262,12 +311,31 @@ impl ResolvedChain {
     }
 }
 
-/// Refuses what is cut off.
-pub(crate) fn cut_off(
-    state: &State,
-    subjects: &[Subject],
-    minted: Revision,
-) -> Result<(), AuthnError> {
+impl Caller {
+    /// The caller with what is used of its task's tree.
+    pub(crate) fn under(self, tree: Arc<Tree>) -> Self {
+        Self { tree, ..self }
+    }
+
+    /// Whether the policy in force is the one that this caller's actions are decided by.
+    pub(crate) fn is_under(&self, state: &State) -> bool {
+        self.subjects.contains(&Subject::Policy(state.policy.id))
+    }
+
+    /// Refuses what is cut off. An instance that delegated never comes back, so neither does what
+    /// it handed on, however new the token: its grant counts as of when it was made.
+    pub(crate) fn check_cut_offs(&self, state: &State) -> Result<(), AuthnError> {
+        find_cut(state, &self.subjects, self.token.revision)?;
+        for hop in self.chain.verified.hops() {
+            if let Delegator::Agent { instance, .. } = &hop.grant().delegator {
+                find_cut(state, &[Subject::Instance(*instance)], hop.grant().revision)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find_cut(state: &State, subjects: &[Subject], minted: Revision) -> Result<(), AuthnError> {
     match state.cutoffs.find(subjects, minted) {
         Some(subject) => Err(AuthnError::CutOff(subject.clone())),
         None => Ok(()),

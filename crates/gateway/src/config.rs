@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aims_lease::Terms;
+use aims_tls::{Identity, Trust};
 use aims_types::{Gateway, Id, TrustDomain};
 
 /// How a gateway is set up.
@@ -28,10 +31,25 @@ pub struct GatewayConfig {
     pub uid_base: Option<u32>,
     /// What connections out may reach.
     pub egress: EgressConfig,
+    /// The terms of its lease: the server's.
+    pub lease: Terms,
+    /// Where others reach it and how it knows them; `None` if it is the only gateway.
+    pub edge: Option<EdgeConfig>,
     /// The bounds.
     pub limits: GatewayLimits,
     /// The log's bounds.
     pub wal: aims_wal::Limits,
+}
+
+/// How gateways reach each other: a request about a task goes to the one that owns its tree.
+#[derive(Debug, Clone)]
+pub struct EdgeConfig {
+    /// Where nodes and other gateways reach it (`host:port`).
+    pub address: String,
+    /// What it shows them.
+    pub identity: Arc<Identity>,
+    /// Who vouches for them.
+    pub trust: Arc<Trust>,
 }
 
 /// What connections out may reach besides public addresses.
@@ -59,6 +77,9 @@ pub struct GatewayLimits {
     pub tool_start: Duration,
     /// How long one call may take.
     pub call: Duration,
+    /// How long a call waits for a person's approval before it is answered that it can be made
+    /// again.
+    pub approval_wait: Duration,
     /// How often a stream without news carries a comment.
     pub keep_alive: Duration,
     /// Most messages that a tool may send unasked within one second.
@@ -82,6 +103,11 @@ pub struct GatewayLimits {
     pub chains: usize,
     /// Most proofs remembered against replay.
     pub proofs: usize,
+    /// Most tasks whose owner is remembered.
+    pub trees: usize,
+    /// A task about which nothing was asked for this long, and nothing of which is under way, is
+    /// given back, so that another gateway may own its tree.
+    pub tree_idle: Duration,
 }
 
 impl Default for GatewayLimits {
@@ -94,6 +120,7 @@ impl Default for GatewayLimits {
             session_idle: Duration::from_mins(30),
             tool_start: Duration::from_mins(1),
             call: Duration::from_mins(2),
+            approval_wait: Duration::from_secs(25),
             keep_alive: Duration::from_secs(15),
             tool_messages_per_sec: 500,
             denials_per_window: 20,
@@ -105,6 +132,8 @@ impl Default for GatewayLimits {
             tunnel_life: Duration::from_hours(1),
             chains: 4096,
             proofs: 200_000,
+            trees: 65_536,
+            tree_idle: Duration::from_mins(10),
         }
     }
 }

@@ -2,29 +2,34 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aims_authority::Call;
-use aims_decision::{Budgets, Case, Decision, Denied, Findings, Needed, Reason, Reserved, decide};
+use aims_decision::{Case, Decision, Denied, Findings, Needed, Reason, Reserved, decide};
 use aims_json::Object;
+use aims_lease::{Held, NotHeld};
 use aims_links::Control;
 use aims_model::{Assurance, Event, EventKind};
 use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authn::{Authn, AuthnError, Caller, cut_off};
+use crate::approvals::{Approvals, Taken, Unaskable};
+use crate::authn::{Authn, AuthnError, Caller};
 use crate::config::GatewayConfig;
 use crate::denials::{Denials, Principal};
+use crate::forward::Peers;
 use crate::journal::{Journal, JournalError};
+use crate::lease::Lease;
 use crate::live::LiveSet;
 use crate::mcp::registry::Sessions;
 use crate::records::{self, Action};
 use crate::state::State;
 use crate::tool::ToolHost;
+use crate::trees::Trees;
 
 /// Everything that requests need.
 pub(crate) struct Core {
@@ -33,10 +38,16 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The state in force; without one everything is denied.
-    pub(crate) state: ArcSwapOption<State>,
+    pub(crate) state: InForce,
+    /// The lease; without one everything is denied.
+    pub(crate) lease: Arc<Lease>,
     pub(crate) journal: Journal,
-    pub(crate) budgets: Mutex<Budgets>,
-    pub(crate) uses: Uses,
+    pub(crate) trees: Trees,
+    /// The last record that the server has.
+    pub(crate) shipped: watch::Sender<u64>,
+    pub(crate) approvals: Approvals,
+    /// The other gateways.
+    pub(crate) peers: Peers,
     pub(crate) authn: Authn,
     pub(crate) live: LiveSet,
     pub(crate) sessions: Sessions,
@@ -51,6 +62,12 @@ pub(crate) struct Core {
     pub(crate) failed: Arc<AtomicBool>,
 }
 
+/// The state in force, and the news that there is another one.
+pub(crate) struct InForce {
+    state: ArcSwapOption<State>,
+    changed: watch::Sender<()>,
+}
+
 /// How many calls each instance was permitted.
 #[derive(Debug, Default)]
 pub(crate) struct Uses(Mutex<HashMap<Id<types::Instance>, Arc<Mutex<u32>>>>);
@@ -62,6 +79,8 @@ pub(crate) struct Admitted {
     pub(crate) reserved: Reserved,
     /// How many calls were permitted before.
     pub(crate) calls: u32,
+    /// The approval that it rests on, set aside for it.
+    pub(crate) approval: Option<Taken>,
 }
 
 /// An action that is not permitted.
@@ -71,27 +90,57 @@ pub(crate) enum Refusal {
     Denied(Denied),
     /// Something is needed first.
     Needed(Needed),
+    /// A person's approval is needed first, and nobody can be asked for it.
+    Unaskable(Needed, Unaskable),
+}
+
+/// Why nothing may be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotReady {
+    /// It is ending.
+    #[error("the gateway is stopping: nothing is allowed any more")]
+    Stopping,
+    /// Its log can't be trusted or written.
+    #[error("the log can't be written: nothing is allowed; an operator has to look")]
+    Failed,
+    /// It does not know what the server cut off last.
+    #[error("the gateway has no lease, so nothing is allowed; it asks the server for one: {0}")]
+    NotHeld(#[from] NotHeld),
+    /// There is nothing to decide on.
+    #[error("the gateway has no usable state: nothing is allowed")]
+    NoState,
 }
 
 impl Core {
     /// The state in force, if anything may be decided at all.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
-        if self.failed.load(Ordering::Acquire) || self.stopping.is_cancelled() {
-            return None;
+        self.ready().ok()
+    }
+
+    /// The state in force, or why nothing may be decided.
+    pub(crate) fn ready(&self) -> Result<Arc<State>, NotReady> {
+        if self.stopping.is_cancelled() {
+            return Err(NotReady::Stopping);
         }
-        self.state.load_full()
+        if self.failed.load(Ordering::Acquire) {
+            return Err(NotReady::Failed);
+        }
+        self.lease.holds()?;
+        self.state.load_full().ok_or(NotReady::NoState)
     }
 
     /// Decides and sets uses aside. One instance's decisions are made one after the other, so that
-    /// a policy on the number of calls counts exactly; no lock is held across I/O.
+    /// a policy on the number of calls counts exactly; no lock is held across I/O. The approval is
+    /// one that answers exactly this question; it is given back if the action is refused.
     pub(crate) fn admit(
         &self,
         caller: &Caller,
         state: &State,
         call: Call<'_>,
-        now: Timestamp,
+        approval: Option<Taken>,
     ) -> Result<Admitted, Refusal> {
-        let uses = self.uses.of(caller.token.instance);
+        let now = self.now();
+        let uses = caller.tree.uses.of(caller.token.instance);
         let mut calls = uses.lock().unwrap_or_else(PoisonError::into_inner);
         let agents = caller.chain.agent_facts();
         let case = Case {
@@ -104,6 +153,7 @@ impl Core {
             subjects: &caller.subjects,
             minted: caller.token.revision,
             cutoffs: &state.cutoffs,
+            approval: approval.as_ref().map(Taken::approved),
             now,
         };
         let began = self.clock.boot();
@@ -116,7 +166,7 @@ impl Core {
             Decision::StepUp(needed) => return Err(Refusal::Needed(needed)),
         };
         let findings = permit.findings().clone();
-        match self.budgets().reserve(&permit, now) {
+        match caller.tree.budgets().reserve(&permit, now) {
             Ok(reserved) => {
                 let before = *calls;
                 *calls = before.saturating_add(1);
@@ -124,6 +174,7 @@ impl Core {
                     findings,
                     reserved,
                     calls: before,
+                    approval,
                 })
             }
             Err(over) => {
@@ -137,13 +188,38 @@ impl Core {
         }
     }
 
-    /// Looks at cut-offs, validity and the gateway's own state once more, right before an effect.
+    /// Looks at the lease, cut-offs, the policy in force, validity, the gateway's own state and who
+    /// owns the task once more, right before an effect: enough of the lease has to be left for it
+    /// to begin.
     pub(crate) fn look_again(&self, caller: &Caller) -> Result<(), AuthnError> {
+        let held = self.look_on(caller)?;
+        let (task, tree) = (caller.token.task, &caller.tree);
+        if self.trees.is_mine(task, tree, held.term()) {
+            return Ok(());
+        }
+        Err(AuthnError::NoChain(
+            "the task is not this gateway's any more",
+        ))
+    }
+
+    /// The same, for what another gateway decides.
+    pub(crate) fn look_on(&self, caller: &Caller) -> Result<Held, AuthnError> {
         let state = self
             .state()
             .ok_or(AuthnError::NoChain("nothing can be decided now"))?;
-        cut_off(&state, &caller.subjects, caller.token.revision)?;
-        Ok(caller.chain.verified.check_time(self.clock.now())?)
+        caller.check_cut_offs(&state)?;
+        if !caller.is_under(&state) {
+            let why = "another policy came into force meanwhile; make the call again";
+            return Err(AuthnError::NoChain(why));
+        }
+        caller.chain.verified.check_time(self.now())?;
+        let cleared = self.lease.clears();
+        cleared.map_err(|_| AuthnError::NoChain("the gateway's lease is about to end"))
+    }
+
+    /// The time that expiry and deadlines count on: the server's, where it was told.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.lease.wall().unwrap_or_else(|| self.clock.now())
     }
 
     /// Makes an intent durable with its reservation and what it used. If it is not durable, the
@@ -159,8 +235,11 @@ impl Core {
         let intended = self
             .try_intend(caller, state, action, admitted, arguments)
             .await;
-        if intended.is_err() {
-            self.budgets().release(&admitted.reserved);
+        match (&intended, &admitted.approval) {
+            (Ok(()), Some(approval)) => approval.keep(),
+            (Ok(()), None) => {}
+            // An approval is given back with the rest when it is dropped.
+            (Err(_), _) => caller.tree.budgets().release(&admitted.reserved),
         }
         intended
     }
@@ -176,6 +255,10 @@ impl Core {
         let body = records::decision(caller, state, action, "permit", &admitted.findings);
         let body = records::permitted(body, &admitted.findings);
         let mut body = records::reserved(body, &admitted.reserved);
+        body = body.with("epoch", caller.tree.epoch());
+        if let Some(approval) = &admitted.approval {
+            body = body.with("approval", approval.describe());
+        }
         let used = records::material(caller, state, action, arguments, admitted.calls);
         let material = used.map(|used| self.journal.material(used)).transpose()?;
         if let Some(material) = &material {
@@ -197,7 +280,7 @@ impl Core {
         reserved: &Reserved,
         body: Object,
     ) -> Result<(), JournalError> {
-        self.budgets().settle(reserved);
+        caller.tree.budgets().settle(reserved);
         let event = Event::new(EventKind::CallOutcome, self.clock.now(), body);
         self.journal
             .append(Class::Outcome, event.of_task(caller.token.task))
@@ -218,7 +301,7 @@ impl Core {
                 let body = records::decision(caller, state, action, "deny", &denied.findings);
                 records::reasons(body, &denied.reasons)
             }
-            Refusal::Needed(needed) => {
+            Refusal::Needed(needed) | Refusal::Unaskable(needed, _) => {
                 records::decision(caller, state, action, "step_up", &needed.findings)
             }
         };
@@ -273,9 +356,32 @@ impl Core {
     pub(crate) fn id<K: types::Kind>(&self) -> Result<Id<K>, types::EntropyError> {
         Id::new(self.clock.now(), self.entropy.as_ref())
     }
+}
 
-    pub(crate) fn budgets(&self) -> MutexGuard<'_, Budgets> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for InForce {
+    fn default() -> Self {
+        Self {
+            state: ArcSwapOption::empty(),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl InForce {
+    /// The state as it was taken over, whether or not anything may be decided on it now.
+    pub(crate) fn load_full(&self) -> Option<Arc<State>> {
+        self.state.load_full()
+    }
+
+    /// Puts another state in force, or none.
+    pub(crate) fn store(&self, state: Option<Arc<State>>) {
+        self.state.store(state);
+        self.changed.send_replace(());
+    }
+
+    /// Tells of every state from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 

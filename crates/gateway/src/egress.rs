@@ -20,10 +20,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::authn::{AuthnError, Caller};
 use crate::core::{Admitted, Core, Refusal};
-use crate::mcp::endpoint::note_stranger;
+use crate::forward;
+use crate::live::{Kind, Live};
 use crate::records::{self, Action, Resource};
 use crate::respond::{self, Lesson};
 use crate::state::State;
+use crate::trees::{Owner, own};
+use crate::unserved::{note_not_ready, note_stranger, note_undecided};
 use relay::Flow;
 use resolve::ConnectFault;
 
@@ -33,21 +36,45 @@ struct Target {
     port: u16,
 }
 
+/// A connection that was permitted.
+struct Begun {
+    caller: Caller,
+    target: Target,
+    action: Action,
+    admitted: Admitted,
+    live: Live,
+}
+
 /// Answers one CONNECT (RFC 9110 §9.3.6).
 pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> ConnectReply {
     let Some(target) = Target::of(&request) else {
         return refusal(StatusCode::BAD_REQUEST, "CONNECT names a host and a port\n");
     };
-    let Some(state) = core.state() else {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
-    };
     let resource = format!(
         "{}/connect/{}:{}",
         core.config.resource, target.host, target.port
     );
+    let state = match core.ready() {
+        Ok(state) => state,
+        Err(why) => match note_not_ready(core, &why, &resource).await {
+            Ok(()) => return unavailable(&why),
+            Err(()) => return unrecorded(),
+        },
+    };
     let caller = match authenticated(core, &state, &request, &resource).await {
         Ok(caller) => caller,
         Err(error) => return stranger(core, &error, &resource).await,
+    };
+    let caller = match own(core, caller.token.task).await {
+        Ok(Owner::Mine(tree)) => caller.under(tree),
+        Ok(Owner::Elsewhere { gateway, address }) => {
+            let passed = forward::connect(core, &caller, (gateway, &address), request).await;
+            return match passed {
+                Ok(reply) => reply,
+                Err(fault) => undecided(core, &caller, &fault, &resource).await,
+            };
+        }
+        Err(why) => return undecided(core, &caller, &why, &resource).await,
     };
     let Ok(place) = Arc::clone(&core.tunnels).try_acquire_owned() else {
         return refusal(
@@ -55,9 +82,21 @@ pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> Con
             "too many connections are open\n",
         );
     };
+    decide(core, state, caller, target, place).await
+}
+
+/// Decides on a connection of a caller whose task is this gateway's, and begins it.
+async fn decide(
+    core: &Arc<Core>,
+    state: Arc<State>,
+    caller: Caller,
+    target: Target,
+    place: OwnedSemaphorePermit,
+) -> ConnectReply {
     let Ok(decision) = core.id() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
     };
+    let what = format!("{}:{}", target.host, target.port);
     let resource = Resource::Host {
         host: target.host.clone(),
         port: target.port,
@@ -72,8 +111,27 @@ pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> Con
         host: &target.host,
         port: target.port,
     };
-    match core.admit(&caller, &state, call, core.clock.now()) {
-        Ok(admitted) => begin(core, &state, caller, (target, action, admitted), place).await,
+    let kind = Kind::Tunnel {
+        decision: action.decision,
+        what: what.clone(),
+    };
+    // From here on a cut-off that covers it waits until it is refused or has ended.
+    let (subjects, minted) = (Arc::clone(&caller.subjects), caller.token.revision);
+    let live = core.live.enter(subjects, minted, kind);
+    if let Err(error) = core.look_again(&caller) {
+        return stranger(core, &error, &what).await;
+    }
+    match core.admit(&caller, &state, call, None) {
+        Ok(admitted) => {
+            let begun = Begun {
+                caller,
+                target,
+                action,
+                admitted,
+                live,
+            };
+            begin(core, state, begun, place).await
+        }
         Err(refused) => denied(core, &state, &caller, &action, &refused).await,
     }
 }
@@ -102,7 +160,7 @@ async fn authenticated(
     resource: &str,
 ) -> Result<Caller, AuthnError> {
     let uri = HttpUri::parse(resource).map_err(|_| AuthnError::NoChain("no such host"))?;
-    let now = core.clock.now();
+    let now = core.now();
     let target = ("CONNECT", &uri);
     core.authn
         .caller(request.headers(), target, state, core.control.as_ref(), now)
@@ -137,6 +195,7 @@ async fn denied(
     let lesson = match refused {
         Refusal::Denied(denied) => Lesson::denied(denied),
         Refusal::Needed(needed) => Lesson::needed(needed),
+        Refusal::Unaskable(needed, why) => Lesson::unaskable(needed, why),
     };
     refusal(StatusCode::FORBIDDEN, &lesson.text(action.decision))
 }
@@ -144,22 +203,26 @@ async fn denied(
 /// Makes the intent durable and connects, in a task of its own that concludes what it begins.
 async fn begin(
     core: &Arc<Core>,
-    state: &State,
-    caller: Caller,
-    (target, action, admitted): (Target, Action, Admitted),
+    state: Arc<State>,
+    begun: Begun,
     place: OwnedSemaphorePermit,
 ) -> ConnectReply {
-    if core
-        .intend(&caller, state, &action, &admitted, None)
-        .await
-        .is_err()
-    {
-        return unrecorded();
-    }
     let (reply, replied) = oneshot::channel();
-    let task = Arc::clone(core);
-    core.tasks.spawn(async move {
-        run(task, caller, target, (action, admitted), reply).await;
+    let core = Arc::clone(core);
+    let tasks = core.tasks.clone();
+    tasks.spawn(async move {
+        let Begun {
+            caller,
+            action,
+            admitted,
+            ..
+        } = &begun;
+        let intended = core.intend(caller, &state, action, admitted, None).await;
+        if intended.is_ok() {
+            run(core, begun, reply).await;
+        } else {
+            let _ = reply.send(unrecorded());
+        }
         drop(place);
     });
     replied
@@ -167,17 +230,15 @@ async fn begin(
         .unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY, "the gateway is stopping\n"))
 }
 
-async fn run(
-    core: Arc<Core>,
-    caller: Caller,
-    target: Target,
-    (action, admitted): (Action, Admitted),
-    reply: oneshot::Sender<ConnectReply>,
-) {
+async fn run(core: Arc<Core>, begun: Begun, reply: oneshot::Sender<ConnectReply>) {
     let started = core.clock.boot();
-    let live = core
-        .live
-        .enter(Arc::clone(&caller.subjects), caller.token.revision);
+    let Begun {
+        caller,
+        target,
+        action,
+        admitted,
+        live,
+    } = begun;
     let connected = tokio::select! {
         biased;
         () = live.cut().cancelled() => Err(ConnectFault::CutOff),
@@ -194,18 +255,31 @@ async fn run(
             };
             Flow::nothing(name, fault.to_string())
         }
-        Ok(upstream) => relay::relay(&core, &live, &target.host, upstream, reply).await,
+        Ok(upstream) => {
+            let caller = &caller;
+            relay::relay(&core, (&live, caller), &target.host, upstream, reply).await
+        }
     };
     let elapsed = core.clock.boot().since(started);
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let total = flow.up.saturating_add(flow.down);
-    let body = records::outcome(action.decision, flow.outcome, None, total, millis)
+    let cut = flow.outcome == "cut";
+    let body = records::outcome(action.decision, flow.outcome, None, total, millis);
+    let body = if cut {
+        records::cut(body, live.effect().bar())
+    } else {
+        body
+    };
+    let body = body
         .with("opaque", true)
         .with("bytes_up", flow.up)
         .with("bytes_down", flow.down)
         .with("why", records::short(&flow.why));
     // The journal raises the alarm; the connection is over either way.
-    let _ = core.conclude(&caller, &admitted.reserved, body).await;
+    let concluded = core.conclude(&caller, &admitted.reserved, body).await;
+    if concluded.is_ok() && !cut {
+        live.effect().settle();
+    }
     drop(live);
 }
 
@@ -218,6 +292,23 @@ async fn reach(core: &Core, caller: &Caller, target: &Target) -> Result<TcpStrea
     };
     core.look_again(caller).map_err(|_| ConnectFault::CutOff)?;
     resolve::dial(&addresses, within).await
+}
+
+/// Records and answers a request that can't be decided here now, nor elsewhere.
+async fn undecided(
+    core: &Core,
+    caller: &Caller,
+    why: &(dyn std::error::Error + Sync),
+    resource: &str,
+) -> ConnectReply {
+    match note_undecided(core, caller, why, resource).await {
+        Ok(()) => unavailable(why),
+        Err(()) => unrecorded(),
+    }
+}
+
+fn unavailable(why: &dyn std::error::Error) -> ConnectReply {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, &format!("{why}\n"))
 }
 
 /// A refusal with a text for people.

@@ -1,39 +1,44 @@
 //! The gateway as nodes and the server see it: start, state, requests, end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aims_json::Object;
 use aims_links::{
-    Body, ConnectReply, Control, ControlState, Enforce, EnforceError, InspectError, LinkError,
+    Applied, Body, ConnectReply, Control, ControlState, Endpoint, Enforce, EnforceError,
+    InspectError, LinkError,
 };
+use aims_model::receipt::Ended;
 use aims_model::{Event, EventKind, ServerSpec, Source, Subject, ToolPin};
 use aims_oauth::ReplayCache;
-use aims_types::{Clock, Entropy, Name, Revision};
+use aims_types::{Clock, Entropy, Id, Instance, Name, Revision};
 use aims_wal::{Class, Wal};
 use aims_walls::stage::Stage;
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::authn::{Authn, Chains};
 use crate::config::GatewayConfig;
-use crate::core::{Core, Uses};
+use crate::core::{Core, InForce};
 use crate::denials::Denials;
+use crate::forward::Peers;
 use crate::journal::Journal;
+use crate::lease::Lease;
 use crate::live::LiveSet;
 use crate::mcp::registry::Sessions;
-use crate::recover::{Before, read};
+use crate::recover::{Before, Unfinished, read};
 use crate::ship::Shipping;
 use crate::state::State;
 use crate::tool::ToolHost;
 use crate::tool::uids::Uids;
 use crate::tool::walled::WalledHost;
-use crate::{egress, inspect, mcp, records};
+use crate::trees::Trees;
+use crate::{egress, inspect, lease, mcp, records, trees};
 
 /// Uids beyond those of sessions, for servers that are inspected.
 const UIDS_EXTRA: u32 = 16;
@@ -43,9 +48,18 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// An enforcement point.
 pub struct Gateway {
     core: Arc<Core>,
-    /// The newest revision that was offered, usable or not.
-    offered: tokio::sync::Mutex<Option<Revision>>,
+    offered: tokio::sync::Mutex<Offered>,
     shipping: Shipper,
+}
+
+/// The newest state that was offered.
+#[derive(Default)]
+struct Offered {
+    /// Its revision, usable or not.
+    newest: Option<Revision>,
+    /// What ended with it: who offers it again has not heard of it, and neither has anybody if it
+    /// was not usable.
+    ended: Ended,
 }
 
 /// The task that hands records over.
@@ -88,11 +102,18 @@ impl Gateway {
         let source = Source::Gateway(config.id);
         let journal = Journal::new(wal, &recovered, source, Arc::clone(&entropy))?;
         let Before {
-            budgets,
-            uses,
+            approvals,
             unfinished,
         } = before;
         let limits = config.limits.clone();
+        let mut first = [0; 8];
+        entropy.fill(&mut first)?;
+        let lease = Lease::new(config.lease, u64::from_be_bytes(first), Arc::clone(&clock));
+        let peers = Peers::new(
+            config.edge.clone(),
+            &config.trust_domain,
+            Arc::clone(&clock),
+        );
         let core = Arc::new(Core {
             authn: Authn {
                 resource: config.resource.clone(),
@@ -107,10 +128,13 @@ impl Gateway {
             control,
             clock,
             entropy,
-            state: ArcSwapOption::empty(),
+            state: InForce::default(),
+            lease: Arc::new(lease),
             journal,
-            budgets: Mutex::new(budgets),
-            uses: Uses::new(uses),
+            trees: Trees::new(limits.trees),
+            shipped: watch::Sender::new(0),
+            peers,
+            approvals: Approvals::new(approvals),
             live: LiveSet::default(),
             tools,
             tasks: TaskTracker::new(),
@@ -118,27 +142,22 @@ impl Gateway {
             failed: Arc::new(AtomicBool::new(false)),
         });
         note_start(&core, &recovered).await?;
-        for call in unfinished {
-            let body = records::outcome(call.decision, "unknown_after_restart", None, 0, 0);
-            let event = Event::new(EventKind::CallOutcome, core.clock.now(), body);
-            let event = match call.task {
-                Some(task) => event.of_task(task),
-                None => event,
-            };
-            core.journal.append(Class::Outcome, event).await?;
-        }
+        note_unfinished(&core, unfinished).await?;
         let shipping = Shipper::start(&core);
         core.tasks.spawn(housekeeping(Arc::clone(&core)));
         core.tasks.spawn(alarm(Arc::clone(&core)));
+        core.tasks.spawn(lease::watch(Arc::clone(&core)));
+        core.tasks.spawn(lease::renew(Arc::clone(&core)));
         Ok(Arc::new(Self {
             core,
-            offered: tokio::sync::Mutex::new(None),
+            offered: tokio::sync::Mutex::default(),
             shipping,
         }))
     }
 
-    /// Lets nothing new start, ends what is under way, records it, and hands the log over, for at
-    /// most `deadline`. Returns whether everything was handed over.
+    /// Lets nothing new start, ends what is under way, records it, hands the log over, and gives
+    /// back the trees of its tasks, for at most `deadline`. Returns whether everything was handed
+    /// over.
     pub async fn drain(&self, deadline: Duration) -> bool {
         let drained = async {
             self.core.stopping.cancel();
@@ -149,8 +168,13 @@ impl Gateway {
             self.shipping.finish.cancel();
             self.shipping.tasks.close();
             self.shipping.tasks.wait().await;
+            let complete = *self.core.shipped.borrow() >= self.core.journal.wal().head().seq;
+            if complete {
+                trees::release_all(&self.core).await;
+            }
+            complete
         };
-        tokio::time::timeout(deadline, drained).await.is_ok()
+        tokio::time::timeout(deadline, drained).await == Ok(true)
     }
 
     /// Resolves when the log has stopped for good: the process should end then, as nothing is
@@ -163,6 +187,11 @@ impl Gateway {
         }
     }
 
+    /// Resolves when a lease is granted for the first time: the server knows this gateway.
+    pub async fn leased(&self) {
+        self.core.lease.begun().await;
+    }
+
     /// The revision in force; `None` while everything is denied.
     pub fn revision(&self) -> Option<Revision> {
         self.core.state().map(|state| state.revision)
@@ -170,7 +199,7 @@ impl Gateway {
 }
 
 #[async_trait]
-impl Enforce for Gateway {
+impl Endpoint for Gateway {
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
         Ok(mcp::endpoint::answer(&self.core, request).await)
     }
@@ -178,7 +207,10 @@ impl Enforce for Gateway {
     async fn connect(&self, request: http::Request<()>) -> Result<ConnectReply, LinkError> {
         Ok(egress::connect(&self.core, request).await)
     }
+}
 
+#[async_trait]
+impl Enforce for Gateway {
     async fn inspect(&self, name: Name, spec: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
         if self.core.stopping.is_cancelled() {
             return Err(InspectError::Start("the gateway is stopping".to_owned()));
@@ -186,24 +218,32 @@ impl Enforce for Gateway {
         inspect::inspect(&self.core, name, spec).await
     }
 
-    async fn apply(&self, control: Arc<ControlState>) -> Result<Revision, EnforceError> {
+    async fn apply(&self, control: Arc<ControlState>) -> Result<Applied, EnforceError> {
         let mut offered = self.offered.lock().await;
         let before = self.core.state.load_full();
-        if let Some(newest) = offered.filter(|newest| control.revision <= *newest) {
+        let unusable = |reason: String| EnforceError::Unusable {
+            revision: control.revision,
+            reason,
+        };
+        let newest = offered.newest;
+        if let Some(newest) = newest.filter(|newest| control.revision <= *newest) {
             // Without a usable state the same one may be tried again, but no older one.
             match &before {
-                Some(state) => return Ok(state.revision),
-                None if control.revision < newest => {
-                    let reason = "a newer one was not usable".to_owned();
-                    return Err(EnforceError::Unusable {
-                        revision: control.revision,
-                        reason,
+                Some(state) => {
+                    return Ok(Applied {
+                        revision: state.revision,
+                        ended: offered.ended.clone(),
                     });
+                }
+                None if control.revision < newest => {
+                    return Err(unusable("a newer one was not usable".to_owned()));
                 }
                 None => {}
             }
         }
-        *offered = Some(control.revision);
+        offered.newest = Some(control.revision);
+        let ended = std::mem::take(&mut offered.ended);
+        let unheard = before.is_none().then_some(ended).unwrap_or_default();
         let compiled = if control.issuer == self.core.config.issuer {
             State::compile(&control, before.as_deref())
         } else {
@@ -211,29 +251,40 @@ impl Enforce for Gateway {
         };
         match compiled {
             Ok(state) => {
-                let state = Arc::new(state);
-                self.core.state.store(Some(Arc::clone(&state)));
-                let cut = self.core.live.cut(&state.cutoffs).await;
-                self.core
-                    .uses
-                    .forget(control.cutoffs.iter().filter_map(|cut| match cut.subject {
-                        Subject::Instance(id) => Some(id),
-                        _ => None,
-                    }));
-                tracing::debug!(revision = %state.revision, cut, "a state is in force");
-                Ok(state.revision)
+                let mut applied = self.take_over(Arc::new(state), &control).await;
+                applied.ended.add(unheard);
+                offered.ended = applied.ended.clone();
+                Ok(applied)
             }
             Err(reason) => {
                 self.core.state.store(None);
-                self.core.live.cut_all().await;
+                offered.ended = unheard;
+                offered.ended.add(self.core.live.cut_all().await);
                 metrics::counter!("aims_gateway_unusable_states_total").increment(1);
                 tracing::error!(revision = %control.revision, reason, "everything is denied");
-                Err(EnforceError::Unusable {
-                    revision: control.revision,
-                    reason,
-                })
+                Err(unusable(reason))
             }
         }
+    }
+}
+
+impl Gateway {
+    /// Puts a state in force. Only when everything has ended that it cuts off does the lease count
+    /// for it, and is it acknowledged.
+    async fn take_over(&self, state: Arc<State>, control: &ControlState) -> Applied {
+        let revision = state.revision;
+        self.core.state.store(Some(Arc::clone(&state)));
+        let ended = self.core.live.cut(&state.cutoffs).await;
+        self.core.lease.took_over(revision);
+        let instances = control.cutoffs.iter().filter_map(|cut| match cut.subject {
+            Subject::Instance(id) => Some(id),
+            _ => None,
+        });
+        let instances: Vec<Id<Instance>> = instances.collect();
+        let now = self.core.now();
+        self.core.trees.forget_ended(now, &instances);
+        tracing::debug!(%revision, ?ended, "a state is in force");
+        Applied { revision, ended }
     }
 }
 
@@ -247,8 +298,15 @@ impl Shipper {
             clock: Arc::clone(&core.clock),
             finish: finish.clone(),
             lost: Arc::clone(&core.failed),
+            shipped: core.shipped.clone(),
+            lease: Arc::clone(&core.lease),
         };
-        tasks.spawn(shipping.run());
+        let (lease, known) = (Arc::clone(&core.lease), finish.clone());
+        tasks.spawn(async move {
+            // Before the first lease the server may not know the gateway yet.
+            known.run_until_cancelled(lease.begun()).await;
+            shipping.run().await;
+        });
         Self { finish, tasks }
     }
 }
@@ -264,6 +322,20 @@ async fn note_start(core: &Core, recovered: &aims_wal::Recovered) -> anyhow::Res
     Ok(())
 }
 
+/// Records that it is not known how actions of an earlier run ended.
+async fn note_unfinished(core: &Core, unfinished: Vec<Unfinished>) -> anyhow::Result<()> {
+    for call in unfinished {
+        let body = records::outcome(call.decision, "unknown_after_restart", None, 0, 0);
+        let event = Event::new(EventKind::CallOutcome, core.clock.now(), body);
+        let event = match call.task {
+            Some(task) => event.of_task(task),
+            None => event,
+        };
+        core.journal.append(Class::Outcome, event).await?;
+    }
+    Ok(())
+}
+
 /// Records counts of denials that are over, and forgets what has ended.
 async fn housekeeping(core: Arc<Core>) {
     loop {
@@ -273,11 +345,8 @@ async fn housekeeping(core: Arc<Core>) {
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
         core.record_counts(false).await;
-        let now = core.clock.now();
-        core.budgets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .forget_expired(now);
+        core.trees.forget_ended(core.now(), &[]);
+        trees::release_idle(&core).await;
     }
 }
 
@@ -302,6 +371,11 @@ async fn alarm(core: Arc<Core>) {
 
 #[cfg(test)]
 impl Gateway {
+    /// Its lease.
+    pub(crate) fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.core.lease)
+    }
+
     /// Every record that is durable.
     pub(crate) fn durable(&self) -> Vec<aims_links::ShippedRecord> {
         let wal = self.core.journal.wal();

@@ -8,11 +8,15 @@
 //! # In scope
 //! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; CONNECT tunnels;
 //!   inspection of tool servers that are to be registered;
+//! - calls that wait for a person's approval, which is used once;
 //! - the durable log of intents, outcomes and denials, and handing it over to the server;
-//! - taking over states, and ending what they cut off before they are acknowledged.
+//! - taking over states, and ending what they cut off before they are acknowledged;
+//! - the lease, without which nothing is permitted and nothing goes on; one owner of each
+//!   delegation tree, to which requests are passed on.
 //!
 //! # Out of scope
-//! - the decision itself (`aims-decision`), the log's file (`aims-wal`), walls (`aims-walls`);
+//! - the decision itself (`aims-decision`), the log's file (`aims-wal`), walls (`aims-walls`), the
+//!   arithmetic of leases (`aims-lease`), the way between hosts (`aims-edge`);
 //! - listening sockets and transports (the program's); resources, prompts, sampling, elicitation
 //!   and roots of MCP: they are not offered in either direction.
 //!
@@ -23,14 +27,17 @@
 //! # Limits
 //! - [`GatewayLimits`]; a tunnel's content is opaque: what is checked is the host that it asks for.
 
+mod approvals;
 mod authn;
 mod config;
 mod core;
 mod denials;
 mod egress;
+mod forward;
 mod gateway;
 mod inspect;
 mod journal;
+mod lease;
 mod live;
 mod mcp;
 mod records;
@@ -40,8 +47,10 @@ mod ship;
 mod state;
 mod stream;
 mod tool;
+mod trees;
+mod unserved;
 
-pub use config::{EgressConfig, GatewayConfig, GatewayLimits};
+pub use config::{EdgeConfig, EgressConfig, GatewayConfig, GatewayLimits};
 pub use gateway::Gateway;
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 //!
 //! Everything that goes on for a while (a session, a call, a tunnel) enters here with what it was
 //! issued under. A cut-off tells it to end and waits until it has: its entry goes only when
-//! nothing of it can start, send or deliver any more.
+//! nothing of it can start, send or deliver any more. What was ended is told, and of what had been
+//! handed on already, that its effect is unknown.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aims_decision::CutOffs;
 use aims_model::Subject;
-use aims_types::Revision;
+use aims_model::receipt::{Ended, UnknownEffect};
+use aims_types::{Decision, Id, Revision};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +26,48 @@ pub(crate) struct Live {
     number: u64,
     set: LiveSet,
     cut: CancellationToken,
+    effect: Arc<Effect>,
     _ended: watch::Sender<()>,
 }
+
+/// What is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A call of a tool.
+    Call {
+        /// The decision that permits it.
+        decision: Id<Decision>,
+        /// The tool: `git/git_commit`.
+        what: String,
+    },
+    /// A tool server. It has begun when there is a process.
+    Server,
+    /// A connection to a host outside.
+    Tunnel {
+        /// The decision that permits it.
+        decision: Id<Decision>,
+        /// The host: `files.example:443`.
+        what: String,
+    },
+    /// A request that another gateway decides and counts.
+    Passed,
+}
+
+/// What one thing under way does outside: whether it has begun, exactly, whatever comes first.
+#[derive(Debug)]
+pub(crate) struct Effect {
+    kind: Kind,
+    stage: AtomicU8,
+}
+
+/// Nothing went out yet.
+const WAITING: u8 = 0;
+/// Bytes may have gone out.
+const BEGUN: u8 = 1;
+/// Nothing went out, and nothing will.
+const BARRED: u8 = 2;
+/// It has ended, and how is recorded.
+const SETTLED: u8 = 3;
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -37,6 +80,7 @@ struct Entry {
     subjects: Arc<[Subject]>,
     minted: Revision,
     cut: CancellationToken,
+    effect: Arc<Effect>,
     ended: watch::Receiver<()>,
 }
 
@@ -45,9 +89,13 @@ impl LiveSet {
     ///
     /// Whoever enters looks at the cut-offs in force *afterwards*: a state that comes before the
     /// look is seen by it, one that comes after finds the entry.
-    pub(crate) fn enter(&self, subjects: Arc<[Subject]>, minted: Revision) -> Live {
+    pub(crate) fn enter(&self, subjects: Arc<[Subject]>, minted: Revision, kind: Kind) -> Live {
         let (sender, ended) = watch::channel(());
         let cut = CancellationToken::new();
+        let effect = Arc::new(Effect {
+            kind,
+            stage: AtomicU8::new(WAITING),
+        });
         let mut entries = self.entries();
         let number = entries.next;
         entries.next += 1;
@@ -55,6 +103,7 @@ impl LiveSet {
             subjects,
             minted,
             cut: cut.clone(),
+            effect: Arc::clone(&effect),
             ended,
         };
         entries.by_number.insert(number, entry);
@@ -63,38 +112,50 @@ impl LiveSet {
             number,
             set: self.clone(),
             cut,
+            effect,
             _ended: sender,
         }
     }
 
-    /// Cuts off what `cutoffs` cover, and returns how many there were, when all of it has ended.
-    pub(crate) async fn cut(&self, cutoffs: &CutOffs) -> usize {
+    /// Cuts off what `cutoffs` cover, and says what it was, when all of it has ended.
+    pub(crate) async fn cut(&self, cutoffs: &CutOffs) -> Ended {
         self.end(|entry| cutoffs.find(&entry.subjects, entry.minted).is_some())
             .await
     }
 
     /// Cuts off everything.
-    pub(crate) async fn cut_all(&self) -> usize {
+    pub(crate) async fn cut_all(&self) -> Ended {
         self.end(|_| true).await
     }
 
-    async fn end(&self, covers: impl Fn(&Entry) -> bool) -> usize {
+    async fn end(&self, covers: impl Fn(&Entry) -> bool) -> Ended {
         let ending: Vec<_> = {
             let entries = self.entries();
             let covered = entries.by_number.values().filter(|entry| covers(entry));
             covered
-                .map(|entry| (entry.cut.clone(), entry.ended.clone()))
+                .map(|entry| {
+                    let effect = Arc::clone(&entry.effect);
+                    (entry.cut.clone(), entry.ended.clone(), effect)
+                })
                 .collect()
         };
-        for (cut, _) in &ending {
+        for (cut, _, _) in &ending {
             cut.cancel();
         }
-        let count = ending.len();
-        for (_, mut ended) in ending {
+        let mut all = Ended::default();
+        for (_, mut ended, effect) in ending {
             // An error is the news that the sender is gone.
             while ended.changed().await.is_ok() {}
+            all.add(effect.ended());
         }
-        count
+        all
+    }
+
+    /// Whether anything is under way that was issued under `subject`.
+    pub(crate) fn is_under(&self, subject: &Subject) -> bool {
+        let entries = self.entries();
+        let mut entries = entries.by_number.values();
+        entries.any(|entry| entry.subjects.contains(subject))
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -107,6 +168,61 @@ impl Live {
     pub(crate) const fn cut(&self) -> &CancellationToken {
         &self.cut
     }
+
+    /// What it does outside.
+    pub(crate) const fn effect(&self) -> &Arc<Effect> {
+        &self.effect
+    }
+}
+
+impl Effect {
+    /// Notes that the first byte is about to go out (of a server: that it is about to run); `false`
+    /// if it may not go any more.
+    pub(crate) fn begin(&self) -> bool {
+        self.become_stage(WAITING, BEGUN) || self.stage.load(Ordering::SeqCst) == BEGUN
+    }
+
+    /// Lets nothing begin any more; whether it had begun before.
+    pub(crate) fn bar(&self) -> bool {
+        !self.become_stage(WAITING, BARRED) && self.has_begun()
+    }
+
+    /// Whether bytes may have gone out, and how that ended is not recorded.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.stage.load(Ordering::SeqCst) == BEGUN
+    }
+
+    /// It has ended by itself, and how is recorded.
+    pub(crate) fn settle(&self) {
+        self.stage.store(SETTLED, Ordering::SeqCst);
+    }
+
+    fn become_stage(&self, from: u8, to: u8) -> bool {
+        let order = Ordering::SeqCst;
+        self.stage.compare_exchange(from, to, order, order).is_ok()
+    }
+
+    /// What a receipt says of it when it was cut and has ended.
+    fn ended(&self) -> Ended {
+        let (calls, servers, tunnels, unknown) = match &self.kind {
+            Kind::Call { decision, what } => (1, 0, 0, Some((decision, what))),
+            Kind::Server => (0, u32::from(self.has_begun()), 0, None),
+            Kind::Tunnel { decision, what } => (0, 0, 1, Some((decision, what))),
+            Kind::Passed => (0, 0, 0, None),
+        };
+        let unknown = unknown.filter(|_| self.has_begun());
+        let unknown = unknown.map(|(decision, what)| UnknownEffect {
+            decision: *decision,
+            what: what.clone(),
+        });
+        Ended {
+            calls,
+            servers,
+            tunnels,
+            unknown: unknown.into_iter().collect(),
+            ..Ended::default()
+        }
+    }
 }
 
 impl Drop for Live {
@@ -118,17 +234,22 @@ impl Drop for Live {
 #[cfg(test)]
 mod tests {
     use aims_model::CutOff;
-    use aims_types::Id;
 
     use super::*;
+
+    fn call(n: u128) -> Kind {
+        Kind::Call {
+            decision: Id::from_u128(n),
+            what: "git/git_log".to_owned(),
+        }
+    }
 
     #[tokio::test]
     async fn a_cut_waits_for_what_it_covers_and_for_nothing_else() {
         let set = LiveSet::default();
         let subject = |n| Subject::Task(Id::from_u128(n));
-        let hit = set.enter(Arc::from([subject(1)]), Revision::new(3));
-        let newer = set.enter(Arc::from([subject(1)]), Revision::new(4));
-        let other = set.enter(Arc::from([subject(2)]), Revision::new(3));
+        let enter = |n, minted| set.enter(Arc::from([subject(n)]), Revision::new(minted), call(n));
+        let (hit, newer, other) = (enter(1, 3), enter(1, 4), enter(2, 3));
         let cutoffs = CutOffs::new(&[CutOff {
             subject: subject(1),
             at_or_before: Revision::new(3),
@@ -141,7 +262,32 @@ mod tests {
             () = hit.cut().cancelled() => {}
         }
         drop(hit);
-        assert_eq!(cutting.await, 1);
+        assert_eq!(cutting.await.calls, 1);
         assert!(!newer.cut().is_cancelled() && !other.cut().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn only_what_had_gone_out_and_was_not_concluded_is_unknown() {
+        let set = LiveSet::default();
+        let enter = |kind| set.enter(Arc::from([]), Revision::ZERO, kind);
+        let (waiting, begun, barred, settled) = (
+            enter(call(1)),
+            enter(call(2)),
+            enter(call(3)),
+            enter(call(4)),
+        );
+        let (idle, running) = (enter(Kind::Server), enter(Kind::Server));
+        assert!(begun.effect().begin() && begun.effect().bar());
+        assert!(
+            !barred.effect().bar() && !barred.effect().begin(),
+            "never after a bar"
+        );
+        assert!(settled.effect().begin() && running.effect().begin());
+        settled.effect().settle();
+        let dropped = async { drop((waiting, begun, barred, settled, idle, running)) };
+        let (ended, ()) = tokio::join!(set.cut_all(), dropped);
+        assert_eq!((ended.calls, ended.servers, ended.tunnels), (4, 1, 0));
+        let unknown: Vec<_> = ended.unknown.iter().map(|one| one.decision).collect();
+        assert_eq!(unknown, [Id::from_u128(2)]);
     }
 }

@@ -5,6 +5,7 @@ use aims_crypto::sha256;
 use aims_decision::{Findings, PrincipalFinding, PrincipalName, Reason, Reserved, describe};
 use aims_json::{Object, Value};
 use aims_model::Assurance;
+use aims_model::grant::Delegator;
 use aims_policy::{Decision as PolicyDecision, DenyReason, EvaluationError, Requirement};
 use aims_types::{self as types, Digest, Id, Name};
 
@@ -84,6 +85,7 @@ pub(crate) fn decision(
         .iter()
         .map(|hop| Value::from(hop.digest().to_string()));
     let leaf = caller.chain.verified.leaf().map(aims_decision::Hop::grant);
+    let agents = caller.chain.verified.hops().iter().map(agent);
     let subject = Object::new()
         .with("id", caller.person.to_string())
         .with("name", caller.chain.verified.person_name().as_str());
@@ -108,6 +110,7 @@ pub(crate) fn decision(
         .with("revision", state.revision.number())
         .with("minted", caller.token.revision.number())
         .with("chain", chain.collect::<Vec<_>>())
+        .with("agents", agents.collect::<Vec<_>>())
         .with(
             "posture",
             Object::new().with("assurance", Assurance::Confined.as_str()),
@@ -125,6 +128,20 @@ pub(crate) fn decision(
         )
         .with("authority", authority(findings))
         .with("requirements", requirements(findings))
+}
+
+/// One agent of the chain: what it received, and from which instance if an agent handed it on.
+fn agent(hop: &aims_decision::Hop) -> Value {
+    let grant = hop.grant();
+    let from = match &grant.delegator {
+        Delegator::Person { .. } => Value::Null,
+        Delegator::Agent { instance, .. } => Value::from(instance.to_string()),
+    };
+    let agent = Object::new()
+        .with("delegation", grant.id.to_string())
+        .with("agent", grant.delegate_spiffe_id.as_str())
+        .with("from", from);
+    Value::from(agent)
 }
 
 /// The reservation of an intent, on every hop.
@@ -175,6 +192,13 @@ pub(crate) fn outcome(
         .with("result", digest(result))
         .with("bytes", bytes)
         .with("millis", millis)
+}
+
+/// What else the outcome of a cut action says: what had gone out may have had an effect that nobody
+/// can know or undo.
+pub(crate) fn cut(outcome: Object, sent: bool) -> Object {
+    let effect = if sent { "unknown" } else { "none" };
+    outcome.with("sent", sent).with("effect", effect)
 }
 
 /// What a decision used, so that it can be made again: everything but the keys and the log.

@@ -12,6 +12,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, 
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
+use crate::approvals::Unaskable;
 use crate::authn::AuthnError;
 use crate::records::{policy_words, short, words};
 use crate::stream::Stream;
@@ -127,6 +128,7 @@ pub(crate) fn challenge(error: &AuthnError, resource: &str) -> (StatusCode, Opti
         AuthnError::CutOff(_) | AuthnError::Chain(_) | AuthnError::NoChain(_) => {
             (Some(ChallengeError::InvalidToken), error.to_string())
         }
+        AuthnError::Expired => (Some(ChallengeError::InvalidToken), error.to_string()),
         AuthnError::Link(_) => return (StatusCode::SERVICE_UNAVAILABLE, None),
     };
     let metadata = well_known(WellKnown::ProtectedResource, resource).unwrap_or_default();
@@ -204,6 +206,16 @@ impl Lesson {
             argument: None,
             would_allow: Some(kinds),
             how_to_ask: "ask an operator: no approval is taken from an agent".to_owned(),
+        }
+    }
+
+    /// A person would have to be asked, and can't be.
+    pub(crate) fn unaskable(needed: &Needed, why: &Unaskable) -> Self {
+        let lesson = Self::needed(needed);
+        Self {
+            message: format!("{}, and nobody can be asked: {why}", lesson.message),
+            how_to_ask: "make a call that a person can be asked about".to_owned(),
+            ..lesson
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use aims_links::{Control, LinkError};
 use aims_types::{self as types, Clock, Id, Timestamp};
 use aims_wal::Wal;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Journal, ReadFault};
+use crate::lease::Lease;
 
 /// Most bytes in one batch, unless one record is longer.
 const BATCH_BYTES: usize = 1 << 20;
@@ -32,6 +34,9 @@ pub(crate) struct Shipping {
     pub(crate) finish: CancellationToken,
     /// Set when the server knows more of this log than this log itself.
     pub(crate) lost: Arc<AtomicBool>,
+    /// Where it is told up to which record the server has everything.
+    pub(crate) shipped: watch::Sender<u64>,
+    pub(crate) lease: Arc<Lease>,
 }
 
 /// Why handing over stops for a while.
@@ -81,6 +86,7 @@ impl Shipping {
             return Ok(());
         }
         loop {
+            self.shipped.send_replace(shipped);
             let last = head.borrow_and_update().seq;
             if last > shipped {
                 shipped = self.ship(shipped).await?;
@@ -97,6 +103,8 @@ impl Shipping {
     }
 
     async fn ship(&self, shipped: u64) -> Result<u64, ShipError> {
+        // The server must not get records before it was told that they are there.
+        drop(self.lease.telling().await);
         let wal = Arc::clone(&self.wal);
         let read = move || Journal::read(&wal, shipped.saturating_add(1), BATCH_BYTES);
         let records = tokio::task::spawn_blocking(read)

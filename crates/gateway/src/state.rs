@@ -9,10 +9,10 @@ use aims_jose::{Jwk, KeySource};
 use aims_json::Limits;
 use aims_links::ControlState;
 use aims_model::{
-    EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
+    Approval, EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
 };
 use aims_policy::{PolicySet, Schema, SchemaSource, ServerTools, ToolShape};
-use aims_types::{Id, Name, Person, Revision, Timestamp};
+use aims_types::{Digest, Id, Name, Person, Revision, Timestamp};
 
 /// One consistent state at one revision.
 pub(crate) struct State {
@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) policy: Arc<PolicyVersion>,
     pub(crate) policies: PolicySet,
     pub(crate) cutoffs: CutOffs,
+    /// The approvals that were given and not used, by what they answer.
+    approvals: HashMap<Digest, Vec<Approval>>,
     servers: HashMap<Name, RegisteredServer>,
     keys: Keys,
     /// What the policies were compiled from.
@@ -75,8 +77,14 @@ impl State {
             };
             servers.insert(server.name.clone(), registered);
         }
+        let mut approvals: HashMap<Digest, Vec<Approval>> = HashMap::new();
+        for approval in control.approvals.iter() {
+            let same = approvals.entry(approval.digest).or_default();
+            same.push(approval.clone());
+        }
         Ok(Self {
             revision: control.revision,
+            approvals,
             issuer: control.issuer.clone(),
             policy: Arc::clone(&control.policy),
             policies,
@@ -90,6 +98,11 @@ impl State {
     /// The registered server with this name.
     pub(crate) fn server(&self, name: &Name) -> Option<&RegisteredServer> {
         self.servers.get(name)
+    }
+
+    /// The approvals that are said to answer the question with this digest.
+    pub(crate) fn approvals(&self, digest: &Digest) -> &[Approval] {
+        self.approvals.get(digest).map_or(&[], Vec::as_slice)
     }
 
     /// The keys that may sign access tokens at `now`.
@@ -171,13 +184,17 @@ impl ChainKeys for Keys {
             *owner == KeyOwner::Person(person)
         })
     }
+
+    fn token_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey> {
+        self.find(KeyPurpose::Token, kid, at, |owner| {
+            *owner == KeyOwner::Server
+        })
+    }
 }
 
 impl KeySource for TokenKeys<'_> {
     fn key(&self, kid: &str) -> Option<PublicKey> {
-        self.keys.find(KeyPurpose::Token, kid, self.now, |owner| {
-            *owner == KeyOwner::Server
-        })
+        self.keys.token_key(kid, self.now)
     }
 }
 

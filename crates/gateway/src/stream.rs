@@ -10,22 +10,27 @@ use http_body::{Body, Frame};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::lease::Lease;
+
 /// Most events of one answer that wait for the agent to read them.
 const EVENTS_WAITING_MAX: usize = 64;
 
-/// Whether bytes may still leave. Taken for each frame: after [`Gate::close`] returns, none does.
-#[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<Mutex<bool>>);
+/// Whether bytes may still leave. Taken for each frame: after [`Gate::close`] returns, none does,
+/// and none does without a lease.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    open: Arc<Mutex<bool>>,
+    lease: Arc<Lease>,
+}
 
 /// The end that the gateway writes to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Writer {
     events: mpsc::Sender<Bytes>,
     gate: Gate,
 }
 
 /// The end that the agent reads from. Dropping it says that the agent is gone.
-#[derive(Debug)]
 pub(crate) struct Stream {
     events: mpsc::Receiver<Bytes>,
     gate: Gate,
@@ -33,9 +38,9 @@ pub(crate) struct Stream {
 }
 
 /// A stream; `gone` is cancelled when the agent stops reading, also at the regular end.
-pub(crate) fn channel(gone: CancellationToken) -> (Writer, Stream) {
+pub(crate) fn channel(gone: CancellationToken, lease: Arc<Lease>) -> (Writer, Stream) {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let gate = Gate::open();
+    let gate = Gate::open(lease);
     let stream = Stream {
         events: receiver,
         gate: gate.clone(),
@@ -51,19 +56,21 @@ pub(crate) fn channel(gone: CancellationToken) -> (Writer, Stream) {
 }
 
 impl Gate {
-    /// A gate that is open.
-    pub(crate) fn open() -> Self {
-        Self(Arc::new(Mutex::new(true)))
+    /// A gate that is open as long as the lease is held.
+    pub(crate) fn open(lease: Arc<Lease>) -> Self {
+        let open = Arc::new(Mutex::new(true));
+        Self { open, lease }
     }
 
     /// Runs `pass` while the gate can't change; `pass` learns whether it is open.
     pub(crate) fn through<T>(&self, pass: impl FnOnce(bool) -> T) -> T {
-        pass(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        pass(*open && self.lease.holds().is_ok())
     }
 
     /// Lets no further byte out.
     pub(crate) fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 }
 
@@ -109,11 +116,13 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::testing::World;
 
     #[tokio::test]
     async fn no_byte_leaves_after_the_gate_is_closed() {
         let gone = CancellationToken::new();
-        let (writer, mut stream) = channel(gone.clone());
+        let world = World::new().await;
+        let (writer, mut stream) = channel(gone.clone(), world.gateway.lease());
         writer.send(b"one".to_vec()).await;
         writer.send(b"two".to_vec()).await;
         let frame = stream.frame().await.unwrap().unwrap();

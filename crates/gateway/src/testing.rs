@@ -1,6 +1,11 @@
 //! A trust domain in memory, and agents and tools to try the gateway with.
 
 pub(crate) mod agent;
+pub(crate) mod approving;
+pub(crate) mod book;
+pub(crate) mod control;
+pub(crate) mod delegating;
+pub(crate) mod members;
 pub(crate) mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +16,17 @@ use aims_authority::Authority;
 use aims_crypto::{Alg, Signer, SigningKey, sha256};
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
-use aims_links::{
-    Attestation, Chain, ChainHop, Control, ControlState, EndedInstance, Enforce, InstanceGrant,
-    LaunchOrder, LinkError, PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall,
-    TokenReply,
-};
+use aims_lease::Terms;
+use aims_links::{Applied, Chain, ChainHop, ControlState, Enforce, PrincipalFacts, ShippedRecord};
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    CutOff, EnrolledKey, Event, Evidence, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion,
-    Record, Role, ServerSpec, Subject, ToolServer,
+    CutOff, EnrolledKey, Event, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record, Role,
+    ServerSpec, Subject, ToolServer,
 };
 use aims_types::ambient::SystemEntropy;
 use aims_types::{self as types, BootTime, Clock, Digest, Id, Revision, Timestamp, TrustDomain};
-use async_trait::async_trait;
 
+use crate::testing::control::FakeControl;
 use crate::testing::server::Bench;
 use crate::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 
@@ -57,13 +59,6 @@ impl Clock for FakeClock {
     }
 }
 
-/// The server: one chain, and the records it was handed.
-pub(crate) struct FakeControl {
-    pub(crate) chains: Mutex<Vec<(Digest, Chain)>>,
-    pub(crate) records: Mutex<Vec<Vec<u8>>>,
-    pub(crate) down: std::sync::atomic::AtomicBool,
-}
-
 /// Everything around one gateway.
 pub(crate) struct World {
     pub(crate) gateway: Arc<Gateway>,
@@ -81,18 +76,20 @@ pub(crate) struct Keys {
     pub(crate) token: Arc<SigningKey>,
     pub(crate) grant: Arc<SigningKey>,
     pub(crate) person: Arc<SigningKey>,
+    /// Another person's, who may answer.
+    pub(crate) approver: Arc<SigningKey>,
 }
 
-/// What outlives a gateway.
-pub(crate) type Parts = (
-    Keys,
-    (
-        Arc<FakeControl>,
-        Arc<tempfile::TempDir>,
-        Arc<FakeClock>,
-        Arc<Bench>,
-    ),
+/// The server, a directory, the time, and the tools.
+pub(crate) type Domain = (
+    Arc<FakeControl>,
+    Arc<tempfile::TempDir>,
+    Arc<FakeClock>,
+    Arc<Bench>,
 );
+
+/// What outlives a gateway.
+pub(crate) type Parts = (Keys, Domain);
 
 /// A task with its root grant.
 #[derive(Clone)]
@@ -100,6 +97,31 @@ pub(crate) struct Task {
     pub(crate) id: Id<types::Task>,
     pub(crate) grant: Grant,
     pub(crate) jws: String,
+    /// The hops above, root first.
+    pub(crate) above: Vec<ChainHop>,
+    /// The last hop.
+    pub(crate) hop: ChainHop,
+}
+
+impl Task {
+    /// The chain, root first.
+    pub(crate) fn hops(&self) -> Vec<ChainHop> {
+        [self.above.clone(), vec![self.hop.clone()]].concat()
+    }
+
+    /// The digests of the chain's grants, root first.
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        self.hops()
+            .iter()
+            .map(|hop| grant_digest(&hop.jws))
+            .collect()
+    }
+
+    /// The agents of the chain, root first.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &types::SpiffeId> {
+        let hops = self.above.iter().chain([&self.hop]);
+        hops.map(|hop| &hop.delegate.spiffe_id)
+    }
 }
 
 pub(crate) fn person() -> Person {
@@ -112,6 +134,11 @@ pub(crate) fn person() -> Person {
     }
 }
 
+/// Another person, who may answer.
+pub(crate) fn approver() -> Id<types::Person> {
+    Id::from_u128(101)
+}
+
 pub(crate) fn domain() -> TrustDomain {
     "aims.test".parse().unwrap()
 }
@@ -122,6 +149,27 @@ pub(crate) fn authority(text: &str) -> Authority {
 
 pub(crate) fn kid(key: &SigningKey) -> String {
     Thumbprint::of(key.public()).to_string()
+}
+
+/// How gateways of tests are set up.
+pub(crate) fn config(dir: &tempfile::TempDir, limits: GatewayLimits) -> GatewayConfig {
+    GatewayConfig {
+        id: Id::from_u128(1),
+        trust_domain: domain(),
+        resource: RESOURCE.to_owned(),
+        issuer: ISSUER.to_owned(),
+        wal_dir: dir.path().join("wal"),
+        stage_dir: dir.path().join("stage"),
+        self_exe: "/nonexistent".into(),
+        uid_base: None,
+        egress: EgressConfig {
+            hosts: [("localhost".to_owned(), std::net::Ipv4Addr::LOCALHOST.into())].into(),
+        },
+        lease: Terms::default(),
+        edge: None,
+        limits,
+        wal: aims_wal::Limits::default(),
+    }
 }
 
 pub(crate) fn limits() -> GatewayLimits {
@@ -142,14 +190,11 @@ impl World {
             token: key(),
             grant: key(),
             person: key(),
+            approver: key(),
         };
-        let control = Arc::new(FakeControl {
-            chains: Mutex::default(),
-            records: Mutex::default(),
-            down: false.into(),
-        });
+        let control = Arc::new(FakeControl::default());
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let clock = Arc::new(FakeClock::default());
+        let clock = Arc::clone(&control.clock);
         let bench = Arc::new(Bench::default());
         Self::start(limits, policy, keys, (control, dir, clock, bench)).await
     }
@@ -158,28 +203,19 @@ impl World {
         limits: GatewayLimits,
         policy: &str,
         keys: Keys,
-        (control, dir, clock, bench): (
-            Arc<FakeControl>,
-            Arc<tempfile::TempDir>,
-            Arc<FakeClock>,
-            Arc<Bench>,
-        ),
+        (control, dir, clock, bench): Domain,
     ) -> Self {
-        let config = GatewayConfig {
-            id: Id::from_u128(1),
-            trust_domain: domain(),
-            resource: RESOURCE.to_owned(),
-            issuer: ISSUER.to_owned(),
-            wal_dir: dir.path().join("wal"),
-            stage_dir: dir.path().join("stage"),
-            self_exe: "/nonexistent".into(),
-            uid_base: None,
-            egress: EgressConfig {
-                hosts: [("localhost".to_owned(), std::net::Ipv4Addr::LOCALHOST.into())].into(),
-            },
-            limits,
-            wal: aims_wal::Limits::default(),
-        };
+        let config = config(&dir, limits);
+        Self::begin(config, policy, keys, (control, dir, clock, bench)).await
+    }
+
+    /// Starts a gateway that is set up like this.
+    pub(crate) async fn begin(
+        config: GatewayConfig,
+        policy: &str,
+        keys: Keys,
+        (control, dir, clock, bench): Domain,
+    ) -> Self {
         let ambient: (Arc<dyn Clock>, _) = (clock.clone(), Arc::new(SystemEntropy) as _);
         let gateway = Gateway::start_with(config, control.clone(), ambient, bench.clone())
             .await
@@ -204,9 +240,11 @@ impl World {
             servers: Arc::new(vec![server]),
             keys: Arc::new(enrolled(&keys)),
             cutoffs: Arc::default(),
+            approvals: Arc::default(),
         };
+        control.note_revision(state.revision);
         gateway.apply(Arc::new(state.clone())).await.unwrap();
-        Self {
+        let world = Self {
             gateway,
             control,
             clock,
@@ -214,7 +252,22 @@ impl World {
             keys,
             dir,
             state: Mutex::new(state),
+        };
+        world.leased().await;
+        world
+    }
+
+    /// Waits until the gateway holds a lease, so that it decides.
+    pub(crate) async fn leased(&self) {
+        while self.gateway.revision().is_none() {
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// Lets time pass; the lease that ends meanwhile is renewed, without what was under way.
+    pub(crate) async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.leased().await;
     }
 
     /// What outlives a gateway.
@@ -229,17 +282,18 @@ impl World {
 
     /// Applies a changed state at the next revision.
     pub(crate) async fn change(&self, change: impl FnOnce(&mut ControlState)) -> Revision {
-        self.try_change(change).await.unwrap()
+        self.try_change(change).await.unwrap().revision
     }
 
     pub(crate) async fn try_change(
         &self,
         change: impl FnOnce(&mut ControlState),
-    ) -> Result<Revision, aims_links::EnforceError> {
+    ) -> Result<Applied, aims_links::EnforceError> {
         let state = {
             let mut state = self.state.lock().unwrap();
             state.revision = state.revision.next();
             change(&mut state);
+            self.control.note_revision(state.revision);
             state.clone()
         };
         self.gateway.apply(Arc::new(state)).await
@@ -247,14 +301,19 @@ impl World {
 
     /// Cuts off a subject at the next revision.
     pub(crate) async fn cut(&self, subject: Subject) -> Revision {
-        self.change(|state| {
+        self.kill(subject).await.revision
+    }
+
+    /// The same, with what the gateway says that it ended.
+    pub(crate) async fn kill(&self, subject: Subject) -> Applied {
+        let applied = self.try_change(|state| {
             let cut = CutOff {
                 subject,
                 at_or_before: state.revision,
             };
             state.cutoffs = Arc::new([&state.cutoffs[..], &[cut]].concat());
-        })
-        .await
+        });
+        applied.await.unwrap()
     }
 
     /// Starts a task with this authority, as the server does.
@@ -296,38 +355,40 @@ impl World {
             issued_at: NOW,
             expires_at: NOW.plus(Duration::from_hours(2)),
         };
+        self.enter(grant, Vec::new(), "notes")
+    }
+
+    /// Signs a grant and lets the server know its chain: `above`, then this.
+    pub(crate) fn enter(&self, grant: Grant, above: Vec<ChainHop>, name: &str) -> Task {
         let header = SigningHeader::new(GRANT_TYP).kid(kid(&self.keys.grant));
-        let jws = sign(
-            &header,
-            &grant.to_claims().unwrap(),
-            self.keys.grant.as_ref(),
-        )
-        .unwrap();
+        let claims = grant.to_claims().unwrap();
+        let jws = sign(&header, &claims, self.keys.grant.as_ref()).unwrap();
         let facts = PrincipalFacts {
             id: grant.delegate,
-            name: "notes".parse().unwrap(),
+            name: name.parse().unwrap(),
             spiffe_id: grant.delegate_spiffe_id.clone(),
             owner: "alice".parse().unwrap(),
             environment: "production".parse().unwrap(),
         };
-        let hops = vec![ChainHop {
+        let hop = ChainHop {
             jws: jws.clone(),
             delegate: facts,
-        }];
-        let chain = Chain {
-            person: person(),
-            hops,
         };
-        self.control
-            .chains
-            .lock()
-            .unwrap()
-            .push((grant_digest(&jws), chain));
-        Task {
+        let task = Task {
             id: grant.task,
             grant,
             jws,
-        }
+            above,
+            hop,
+        };
+        let chain = Chain {
+            person: person(),
+            hops: task.hops(),
+        };
+        let mut chains = self.control.chains.lock().unwrap();
+        chains.push((grant_digest(&task.jws), chain));
+        drop(chains);
+        task
     }
 
     /// All events that are durable in the gateway's own log.
@@ -371,6 +432,7 @@ fn enrolled(keys: &Keys) -> Vec<EnrolledKey> {
         owner,
         enrolled_at: NOW.minus(Duration::from_hours(1)),
         retired_at: None,
+        certificate: None,
     };
     vec![
         key(&keys.token, KeyPurpose::Token, KeyOwner::Server),
@@ -380,87 +442,10 @@ fn enrolled(keys: &Keys) -> Vec<EnrolledKey> {
             KeyPurpose::Person,
             KeyOwner::Person(person().id),
         ),
+        key(
+            &keys.approver,
+            KeyPurpose::Person,
+            KeyOwner::Person(approver()),
+        ),
     ]
-}
-
-fn unused<T>() -> Result<T, LinkError> {
-    Err(LinkError {
-        peer: "server",
-        reason: "the gateway does not ask this".to_owned(),
-    })
-}
-
-#[async_trait]
-impl Control for FakeControl {
-    async fn run_redeem(&self, _: RequestedRun) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
-        unused()
-    }
-
-    async fn run_refused(
-        &self,
-        _: Id<types::Node>,
-        _: Id<types::Run>,
-        _: Refusal,
-    ) -> Result<(), LinkError> {
-        unused()
-    }
-
-    async fn instance_attest(
-        &self,
-        _: Attestation,
-    ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
-        unused()
-    }
-
-    async fn instance_renew(
-        &self,
-        _: Id<types::Node>,
-        _: Id<types::Instance>,
-        _: Evidence,
-    ) -> Result<Result<InstanceGrant, Refusal>, LinkError> {
-        unused()
-    }
-
-    async fn instance_ended(&self, _: EndedInstance) -> Result<(), LinkError> {
-        unused()
-    }
-
-    async fn token(&self, _: TokenCall) -> Result<TokenReply, LinkError> {
-        unused()
-    }
-
-    async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError> {
-        let chains = self.chains.lock().unwrap();
-        Ok(chains
-            .iter()
-            .find(|(digest, _)| *digest == leaf)
-            .map(|(_, chain)| chain.clone()))
-    }
-
-    async fn records_ship(
-        &self,
-        _: Id<types::Gateway>,
-        shipped: Vec<ShippedRecord>,
-    ) -> Result<u64, LinkError> {
-        if self.down.load(Ordering::SeqCst) {
-            return unused();
-        }
-        let mut records = self.records.lock().unwrap();
-        for record in shipped {
-            assert_eq!(
-                record.seq,
-                records.len() as u64 + 1,
-                "no gap, nothing twice"
-            );
-            records.push(record.record);
-        }
-        Ok(records.len() as u64)
-    }
-
-    async fn records_head(&self, _: Id<types::Gateway>) -> Result<u64, LinkError> {
-        if self.down.load(Ordering::SeqCst) {
-            return unused();
-        }
-        Ok(self.records.lock().unwrap().len() as u64)
-    }
 }

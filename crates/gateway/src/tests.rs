@@ -1,11 +1,16 @@
 //! The gateway as a whole, attacked.
 
+mod approvals;
 mod attacks;
 mod calls;
 mod cutoffs;
+mod delegations;
 mod egress;
+mod leases;
+mod receipts;
 mod recovery;
 mod tools;
+mod trees;
 
 /// Authority over every tool but `secret`, with a constraint on one argument.
 fn wide(limits: &str) -> String {

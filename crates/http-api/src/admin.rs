@@ -1,13 +1,17 @@
 //! The admin API: people's commands.
 
 mod agents;
+mod approvals;
+mod kills;
 mod people;
+mod points;
 mod policy;
 mod servers;
 mod tasks;
 mod token;
 
 use aims_control::{Committed, ControlPlane};
+use aims_types::Revision;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -41,7 +45,15 @@ impl Admin {
             .route("/v1/tasks/{id}", get(tasks::show))
             .route("/v1/tasks/{id}/trace", get(tasks::trace))
             .route("/v1/tasks/{id}/end", post(tasks::end))
+            .route("/v1/tasks/{id}/freeze", post(tasks::freeze))
+            .route("/v1/tasks/{id}/resume", post(tasks::resume))
             .route("/v1/runs", post(tasks::run))
+            .route("/v1/kills", post(kills::kill))
+            .route("/v1/approvals", get(approvals::list))
+            .route("/v1/approvals/{id}", get(approvals::show))
+            .route("/v1/approvals/{id}/answer", post(approvals::answer))
+            .route("/v1/points", get(points::list))
+            .route("/v1/join-tokens", post(points::allow))
             .with_state(self.plane)
     }
 }
@@ -51,14 +63,19 @@ fn json(value: &impl Serialize) -> Response {
     axum::Json(value).into_response()
 }
 
+/// An answer that says at which revision the change is in force.
+fn at_revision(mut response: Response, revision: Revision) -> Response {
+    if let Ok(revision) = HeaderValue::from_str(&revision.to_string()) {
+        response.headers_mut().insert("aims-revision", revision);
+    }
+    response
+}
+
 /// A change as JSON, with the revision at which it is in force, and the enforcement points that
 /// did not acknowledge it.
 fn committed<T: Serialize>(change: &Committed<T>) -> Response {
-    let mut response = json(&change.value);
+    let mut response = at_revision(json(&change.value), change.revision);
     let headers = response.headers_mut();
-    if let Ok(revision) = HeaderValue::from_str(&change.revision.to_string()) {
-        headers.insert("aims-revision", revision);
-    }
     for lapse in &change.lapsed {
         if let Ok(gateway) = HeaderValue::from_str(&lapse.gateway.to_string()) {
             headers.append("aims-lapsed", gateway);

@@ -69,5 +69,13 @@ pub const ROUTES: &[Route] = &[
     read("/v1/tasks/{id}"),
     read("/v1/tasks/{id}/trace"),
     change("/v1/tasks/{id}/end"),
+    change("/v1/tasks/{id}/freeze"),
+    change("/v1/tasks/{id}/resume"),
     change("/v1/runs"),
+    change("/v1/kills"),
+    read("/v1/approvals"),
+    read("/v1/approvals/{id}"),
+    change("/v1/approvals/{id}/answer"),
+    read("/v1/points"),
+    change("/v1/join-tokens"),
 ];

@@ -6,6 +6,8 @@ use std::str::FromStr;
 /// The one use of a key; part of what its file authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
+    /// Signs certificates.
+    Ca,
     /// Signs tokens.
     Token,
     /// Signs grants of delegations.
@@ -20,12 +22,13 @@ pub enum Purpose {
 
 /// The text names no purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a purpose is `token`, `grant`, `log`, `node` or `gateway`")]
+#[error("a purpose is `ca`, `token`, `grant`, `log`, `node` or `gateway`")]
 pub struct UnknownPurpose;
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::Ca,
         Self::Token,
         Self::Grant,
         Self::Log,
@@ -36,6 +39,7 @@ impl Purpose {
     /// The text form.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Ca => "ca",
             Self::Token => "token",
             Self::Grant => "grant",
             Self::Log => "log",

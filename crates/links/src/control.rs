@@ -1,10 +1,13 @@
 //! What the server does for nodes and gateways.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aims_model::approval::Asked;
 use aims_model::{
-    Agent, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, PolicyVersion, Posture, Task,
-    ToolServer,
+    Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, Point, PolicyVersion,
+    Posture, Task, ToolServer,
 };
 use aims_types::{self as types, Digest, Gateway, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
@@ -30,6 +33,21 @@ pub struct LaunchOrder {
     pub agent: Agent,
     /// The task it will serve.
     pub task: Task,
+    /// The delegation that its instance will act under.
+    pub delegation: Id<types::Delegation>,
+}
+
+/// An instance that hands on a part of its authority to an agent, which is to be started here.
+#[derive(Debug, Clone)]
+pub struct DelegateCall {
+    /// The node that holds the instance's key and will build the walls.
+    pub node: Id<Node>,
+    /// The instance that delegates.
+    pub instance: Id<types::Instance>,
+    /// What it asks for: [`aims_model::DelegationRequest`], signed with its key (compact JWS).
+    pub request: String,
+    /// The workload identity token that binds the key to it.
+    pub wit: String,
 }
 
 /// What a node saw when it built the walls, and the key that it holds for the instance.
@@ -69,7 +87,7 @@ pub struct InstanceGrant {
 #[error("{reason}")]
 pub struct Refusal {
     /// Stable code: `unknown_ticket`, `task_ended`, `evidence_mismatch`, `policy_denied`, …
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What happened, why, what next.
     pub reason: String,
     /// What was expected and what was seen, where evidence did not hold.
@@ -134,6 +152,58 @@ pub struct ControlState {
     pub keys: Arc<Vec<EnrolledKey>>,
     /// What is cut off.
     pub cutoffs: Arc<Vec<CutOff>>,
+    /// The approvals that were given and not used.
+    pub approvals: Arc<Vec<Approval>>,
+}
+
+/// A node or gateway that asks for its lease to be extended.
+#[derive(Debug, Clone)]
+pub struct LeaseAsk {
+    /// Who asks.
+    pub point: Point,
+    /// The revision that is in force there: everything that it cuts off has ended.
+    pub in_force: Revision,
+    /// The end of a gateway's own log: its last record's number and digest.
+    pub head: Option<(u64, Digest)>,
+    /// Where other nodes and gateways reach a gateway (`host:port`).
+    pub address: Option<String>,
+}
+
+/// An extended lease. Its holder counts it from before it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// How long it is.
+    pub length: Duration,
+    /// The revision in force at the server, read after the request had arrived: the lease counts
+    /// only where this revision is in force.
+    pub revision: Revision,
+    /// The server's wall time.
+    pub server_time: Timestamp,
+}
+
+/// The answer to a gateway that wants to own the delegation tree of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TreeClaim {
+    /// It is the owner. What was recorded about the task before is the state of the tree:
+    /// [`Control::task_records`].
+    Owned {
+        /// How often the tree has had a new owner.
+        epoch: u64,
+        /// Whether it was the owner before, so that it knows the state already.
+        before: bool,
+    },
+    /// Another gateway is; requests are forwarded to it.
+    Elsewhere {
+        /// Which.
+        gateway: Id<Gateway>,
+        /// Where it is reached (`host:port`).
+        address: String,
+    },
+    /// Nobody can own it now: why, and what to do.
+    Unavailable {
+        /// In words.
+        why: String,
+    },
 }
 
 /// One hop of a chain with the facts that policies ask about its delegate.
@@ -198,6 +268,11 @@ pub trait Control: Send + Sync {
         refusal: Refusal,
     ) -> Result<(), LinkError>;
 
+    /// Hands on a part of an instance's authority: checks the signed request, that it is narrower,
+    /// and policy, grants it, and orders the launch.
+    async fn delegate(&self, call: DelegateCall)
+    -> Result<Result<LaunchOrder, Refusal>, LinkError>;
+
     /// Checks evidence, environment and policy, and makes the instance.
     async fn instance_attest(
         &self,
@@ -231,4 +306,42 @@ pub trait Control: Send + Sync {
 
     /// The last number of this gateway's records that the server has.
     async fn records_head(&self, gateway: Id<Gateway>) -> Result<u64, LinkError>;
+
+    /// Extends a lease. A point that is not enrolled, or whose log went backwards, is refused.
+    async fn lease_renew(&self, ask: LeaseAsk) -> Result<Result<LeaseGrant, Refusal>, LinkError>;
+
+    /// Parks an action until a person answers. Asking again while the same request is open gives
+    /// the same one.
+    async fn approval_ask(
+        &self,
+        gateway: Id<Gateway>,
+        asked: Asked,
+    ) -> Result<Result<Approval, Refusal>, LinkError>;
+
+    /// A request for approval as it stands.
+    async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError>;
+
+    /// Makes the gateway the owner of a task's delegation tree, or says who is.
+    async fn tree_claim(
+        &self,
+        gateway: Id<Gateway>,
+        task: Id<types::Task>,
+    ) -> Result<TreeClaim, LinkError>;
+
+    /// Gives back the trees of these tasks; everything recorded about them was shipped before.
+    async fn tree_release(
+        &self,
+        gateway: Id<Gateway>,
+        tasks: Vec<Id<types::Task>>,
+    ) -> Result<(), LinkError>;
+
+    /// Canonical records about a task that gateways wrote, in the order of the log, after the
+    /// first `skip` of them, at most `limit`.
+    async fn task_records(
+        &self,
+        gateway: Id<Gateway>,
+        task: Id<types::Task>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, LinkError>;
 }

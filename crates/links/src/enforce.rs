@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aims_model::receipt::Ended;
 use aims_model::{ServerSpec, ToolPin};
 use aims_types::{Name, Revision};
 use async_trait::async_trait;
@@ -56,20 +57,33 @@ pub enum InspectError {
     Protocol(String),
 }
 
-/// A gateway, as nodes and the server see it.
+/// A state that a gateway took over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The revision in force: that of the state, or a newer one.
+    pub revision: Revision,
+    /// What it ended because of it.
+    pub ended: Ended,
+}
+
+/// A gateway, as nodes see it.
 #[async_trait]
-pub trait Enforce: Send + Sync {
+pub trait Endpoint: Send + Sync {
     /// One HTTP request of an agent, with its access token (`Authorization: DPoP …`) and proof
     /// (`DPoP: …`). Everything about it is checked here; the node is not believed.
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError>;
 
     /// One CONNECT request of an agent, authenticated in the same way.
     async fn connect(&self, request: http::Request<()>) -> Result<ConnectReply, LinkError>;
+}
 
+/// A gateway, as the server sees it.
+#[async_trait]
+pub trait Enforce: Send + Sync {
     /// Starts a tool server that is to be registered, asks it for its tools, and ends it.
     async fn inspect(&self, name: Name, spec: ServerSpec) -> Result<Vec<ToolPin>, InspectError>;
 
     /// Takes over a newer state. When it returns, nothing that the state cuts off starts or goes
     /// on here. An older state than the one in force is ignored; the revision in force is returned.
-    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError>;
+    async fn apply(&self, state: Arc<ControlState>) -> Result<Applied, EnforceError>;
 }

@@ -6,19 +6,28 @@
 //!
 //! # In scope
 //! - [`Control`]: what the server does for nodes and gateways;
-//! - [`Enforce`]: what a gateway does for nodes and the server.
+//! - [`Endpoint`]: what a gateway does for nodes; [`Enforce`]: what it does for the server;
+//! - [`Vouch`]: what a node does for the server;
+//! - [`Admit`]: how nodes and gateways come to be linked with the server.
 //!
 //! # Out of scope
 //! - transports, authentication of the two ends (the transport's work).
 
+mod admit;
 mod control;
 mod enforce;
+mod vouch;
 
+pub use admit::{Admit, JoinAsk, Joined, Svid};
 pub use control::{
-    Attestation, Chain, ChainHop, Control, ControlState, EndedInstance, InstanceGrant, LaunchOrder,
-    PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
+    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, PrincipalFacts, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
-pub use enforce::{Body, ConnectReply, Enforce, EnforceError, InspectError, Tunnel};
+pub use enforce::{
+    Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Tunnel,
+};
+pub use vouch::{Cut, Vouch};
 
 /// The other side did not answer. Whether it acted is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

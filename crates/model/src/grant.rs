@@ -1,8 +1,11 @@
-//! Grants: one hop of authority as signed claims, and a person's consent to the first hop.
+//! Grants: one hop of authority as signed claims, a person's consent to the first hop, and an
+//! instance's request for each further one.
 //!
 //! A grant is the internal truth about authority. The server signs it with its grant key (JWS,
 //! `typ` [`GRANT_TYP`]); the root grant carries the person's consent, signed with the person's own
-//! key (`typ` [`CONSENT_TYP`]). Both claim sets are canonical JSON, so that a digest names them.
+//! key (`typ` [`CONSENT_TYP`]); a grant below it carries the request of the instance that delegates
+//! (`typ` [`DELEGATION_TYP`]), signed with the key that its workload identity token binds. All
+//! claim sets are canonical JSON, so that a digest names them.
 
 use aims_authority::Authority;
 use aims_crypto::sha256;
@@ -17,6 +20,8 @@ use crate::Text;
 pub const GRANT_TYP: &str = "aims-grant+jwt";
 /// `typ` of a consent's JWS.
 pub const CONSENT_TYP: &str = "aims-consent+jwt";
+/// `typ` of the JWS by which an instance delegates.
+pub const DELEGATION_TYP: &str = "aims-delegation+jwt";
 /// Most hops from the root to a leaf.
 pub const CHAIN_LEN_MAX: usize = 8;
 /// Longest life of a task, and so of any grant, in seconds: one day.
@@ -65,6 +70,42 @@ pub enum Delegator {
         /// The consent they signed.
         consent: String,
     },
+    /// An agent that hands on a part of what it has.
+    Agent {
+        /// Which; the delegate of the hop above.
+        id: Id<aims_types::Agent>,
+        /// Its identifier.
+        spiffe_id: SpiffeId,
+        /// The instance that asked.
+        instance: Id<aims_types::Instance>,
+        /// What it asked for: a [`DelegationRequest`] that its key signed (compact JWS).
+        request: String,
+        /// The workload identity token that binds that key to it (compact JWS).
+        wit: String,
+    },
+}
+
+/// What an instance signs when it delegates: exactly what it hands on, and to whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DelegationRequest {
+    /// The instance that delegates.
+    pub instance: Id<aims_types::Instance>,
+    /// The trust domain that may use it.
+    pub audience: TrustDomain,
+    /// Unique; a request is used once.
+    pub jti: String,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// Digest of the grant that it hands on a part of.
+    pub parent: Digest,
+    /// Which agent is to act.
+    pub agent: Name,
+    /// What for.
+    pub purpose: Text,
+    /// Until when.
+    pub deadline: Timestamp,
+    /// What it may do.
+    pub authority: Authority,
 }
 
 /// What a person signs when they start a task: exactly what they let happen.
@@ -110,12 +151,7 @@ impl Grant {
             .iter()
             .map(|id| Value::from(id.to_string()))
             .collect();
-        let Delegator::Person { id, name, consent } = &self.delegator;
-        let delegator = Object::new()
-            .with("type", "person")
-            .with("id", id.to_string())
-            .with("name", name.as_str())
-            .with("consent", consent.as_str());
+        let delegator = self.delegator.to_object();
         let delegate = Object::new()
             .with("id", self.delegate.to_string())
             .with("spiffe_id", self.delegate_spiffe_id.as_str());
@@ -144,19 +180,12 @@ impl Grant {
         let mut claims = Claims::read(bytes)?;
         let mut delegator = claims.object("delegator")?;
         let mut delegate = claims.object("delegate")?;
-        if delegator.text("type")? != "person" {
-            return Err(GrantError::Claim("delegator"));
-        }
         let grant = Self {
             id: claims.parsed("jti")?,
             issuer: claims.parsed("iss")?,
             task: claims.parsed("task")?,
             purpose: claims.parsed("purpose")?,
-            delegator: Delegator::Person {
-                id: delegator.parsed("id")?,
-                name: delegator.parsed("name")?,
-                consent: delegator.text("consent")?,
-            },
+            delegator: Delegator::take(&mut delegator)?,
             delegate: delegate.parsed("id")?,
             delegate_spiffe_id: delegate.parsed("spiffe_id")?,
             ancestors: claims.ancestors()?,
@@ -170,6 +199,84 @@ impl Grant {
         delegate.finish("delegate")?;
         claims.finish("unknown member")?;
         Ok(grant)
+    }
+}
+
+impl Delegator {
+    fn to_object(&self) -> Object {
+        match self {
+            Self::Person { id, name, consent } => Object::new()
+                .with("type", "person")
+                .with("id", id.to_string())
+                .with("name", name.as_str())
+                .with("consent", consent.as_str()),
+            Self::Agent {
+                id,
+                spiffe_id,
+                instance,
+                request,
+                wit,
+            } => Object::new()
+                .with("type", "agent")
+                .with("id", id.to_string())
+                .with("spiffe_id", spiffe_id.as_str())
+                .with("instance", instance.to_string())
+                .with("request", request.as_str())
+                .with("wit", wit.as_str()),
+        }
+    }
+
+    fn take(claims: &mut Claims) -> Result<Self, GrantError> {
+        match claims.text("type")?.as_str() {
+            "person" => Ok(Self::Person {
+                id: claims.parsed("id")?,
+                name: claims.parsed("name")?,
+                consent: claims.text("consent")?,
+            }),
+            "agent" => Ok(Self::Agent {
+                id: claims.parsed("id")?,
+                spiffe_id: claims.parsed("spiffe_id")?,
+                instance: claims.parsed("instance")?,
+                request: claims.text("request")?,
+                wit: claims.text("wit")?,
+            }),
+            _ => Err(GrantError::Claim("delegator")),
+        }
+    }
+}
+
+impl DelegationRequest {
+    /// The canonical claims, to be signed with the instance's key.
+    pub fn to_claims(&self) -> Result<Vec<u8>, GrantError> {
+        let claims = Object::new()
+            .with("iss", self.instance.to_string())
+            .with("aud", self.audience.as_str())
+            .with("jti", self.jti.as_str())
+            .with("iat", self.issued_at.unix_millis())
+            .with("parent", self.parent.to_string())
+            .with("agent", self.agent.as_str())
+            .with("purpose", self.purpose.as_str())
+            .with("deadline", self.deadline.unix_millis())
+            .with("authority", self.authority.to_value());
+        encode(claims)
+    }
+
+    /// Reads canonical claims; anything unknown or missing is refused.
+    pub fn from_claims(bytes: &[u8]) -> Result<Self, GrantError> {
+        let mut claims = Claims::read(bytes)?;
+        let request = Self {
+            instance: claims.parsed("iss")?,
+            audience: claims.parsed("aud")?,
+            jti: claims.text("jti")?,
+            issued_at: Timestamp::from_unix_millis(claims.number("iat")?),
+            parent: claims.parsed("parent")?,
+            agent: claims.parsed("agent")?,
+            purpose: claims.parsed("purpose")?,
+            deadline: Timestamp::from_unix_millis(claims.number("deadline")?),
+            authority: claims.authority()?,
+        };
+        claims.finish("unknown member")?;
+        Ok(request)
     }
 }
 

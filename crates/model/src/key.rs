@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPurpose {
+    /// Certificates of servers, nodes and gateways (X.509-SVIDs).
+    Ca,
     /// Access tokens and instance credentials.
     Token,
     /// Grants.
@@ -15,6 +17,8 @@ pub enum KeyPurpose {
     Log,
     /// What a node says about itself and its instances.
     Node,
+    /// What an enforcement point says about itself and its log.
+    Gateway,
     /// What a person asks for and consents to.
     Person,
 }
@@ -23,10 +27,12 @@ impl KeyPurpose {
     /// The purpose as records write it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Ca => "ca",
             Self::Token => "token",
             Self::Grant => "grant",
             Self::Log => "log",
             Self::Node => "node",
+            Self::Gateway => "gateway",
             Self::Person => "person",
         }
     }
@@ -62,4 +68,7 @@ pub struct EnrolledKey {
     pub enrolled_at: Timestamp,
     /// When it was retired; signatures made later are refused.
     pub retired_at: Option<Timestamp>,
+    /// The self-signed certificate of a CA's key, as base64 of its DER form; absent for others.
+    #[serde(default)]
+    pub certificate: Option<String>,
 }

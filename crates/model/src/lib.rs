@@ -11,6 +11,7 @@
 //! - storage (`aims-store`), signatures (`aims-jose`), decisions (`aims-decision`).
 
 pub mod agent;
+pub mod approval;
 pub mod cutoff;
 pub mod evidence;
 pub mod grant;
@@ -18,21 +19,26 @@ pub mod instance;
 pub mod key;
 pub mod lifecycle;
 pub mod person;
+pub mod point;
 pub mod policy;
+pub mod receipt;
 pub mod record;
 pub mod server;
 pub mod task;
 pub mod text;
 
 pub use agent::Agent;
+pub use approval::Approval;
 pub use cutoff::{CutOff, Subject};
 pub use evidence::{Evidence, EvidenceGap, Expected};
-pub use grant::{Grant, GrantError};
+pub use grant::{DelegationRequest, Grant, GrantError};
 pub use instance::{Assurance, Instance, Posture};
 pub use key::{EnrolledKey, KeyOwner, KeyPurpose};
 pub use lifecycle::InvalidTransition;
 pub use person::{Person, Role};
+pub use point::{JoinToken, LeaseRow, Point, PointKind, TreeOwner};
 pub use policy::PolicyVersion;
+pub use receipt::Receipt;
 pub use record::{Event, EventKind, Record, RecordError, Source};
 pub use server::{ServerSpec, ToolPin, ToolServer};
 pub use task::{Run, Task};

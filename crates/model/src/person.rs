@@ -11,6 +11,8 @@ pub enum Role {
     Operator,
     /// Starts tasks for agents that they own.
     Member,
+    /// Answers requests for approval that others made.
+    Approver,
     /// Reads everything, changes nothing.
     Auditor,
 }
@@ -21,6 +23,7 @@ impl Role {
         match self {
             Self::Operator => "operator",
             Self::Member => "member",
+            Self::Approver => "approver",
             Self::Auditor => "auditor",
         }
     }

@@ -64,10 +64,34 @@ event_kinds! {
     ServerRegistered = "server.registered",
     /// A policy version came into force.
     PolicyActivated = "policy.activated",
+    /// A certificate was issued to a server, a node or a gateway.
+    SvidIssued = "svid.issued",
+    /// A token was made that lets one node or gateway join.
+    JoinAllowed = "join.allowed",
     /// A task was started, with its root delegation.
     TaskStarted = "task.started",
     /// A task was ended.
     TaskEnded = "task.ended",
+    /// A task was frozen: what was issued to its instances is dead.
+    TaskFrozen = "task.frozen",
+    /// A frozen task was opened again.
+    TaskResumed = "task.resumed",
+    /// An agent handed a narrower piece of its authority to another.
+    DelegationGranted = "delegation.granted",
+    /// A delegation was refused: what was asked, which constraint failed.
+    DelegationRefused = "delegation.refused",
+    /// An action waits for a person's answer.
+    ApprovalAsked = "approval.asked",
+    /// A person answered.
+    ApprovalAnswered = "approval.answered",
+    /// A request for approval ended without an answer, or its approval was used.
+    ApprovalEnded = "approval.ended",
+    /// Something was killed: the cut-off, and the revision at which it is in force.
+    Killed = "killed",
+    /// A kill is complete: each point, acknowledged or lapsed, and when.
+    KillCompleted = "kill.completed",
+    /// A gateway became the owner of a delegation tree, or gave it back.
+    TreeOwned = "tree.owned",
     /// A person asked for a launch.
     RunRequested = "run.requested",
     /// A node took up a launch.

@@ -25,7 +25,8 @@ pub struct Task {
     pub stage: Stage,
 }
 
-/// The life of a task: `open → ended`. A deadline that passed ends it without a transition.
+/// The life of a task: `open ⇄ frozen`, `open | frozen → ended`. A deadline that passed ends it
+/// without a transition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "stage")]
 pub enum Stage {
@@ -33,6 +34,14 @@ pub enum Stage {
     Open {
         /// Since when.
         since: Timestamp,
+    },
+    /// Nothing is issued for it, and what was issued to its instances is dead for ever. Its grant
+    /// stays, so that it can be resumed with new instances on the same budget.
+    Frozen {
+        /// When it started.
+        since: Timestamp,
+        /// When it was frozen.
+        at: Timestamp,
     },
     /// Nothing issued for it is valid.
     Ended {
@@ -44,14 +53,43 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Ends an open task.
+    /// The stage as people and records write it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Frozen { .. } => "frozen",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
+    /// Ends a task that has not ended.
     pub fn end(self, at: Timestamp) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Open { since } => Ok(Self::Ended { since, at }),
-            Self::Ended { .. } => Err(InvalidTransition {
-                from: "ended",
-                to: "ended",
-            }),
+            Self::Open { since } | Self::Frozen { since, .. } => Ok(Self::Ended { since, at }),
+            Self::Ended { .. } => Err(self.cannot_become("ended")),
+        }
+    }
+
+    /// Freezes an open task.
+    pub fn freeze(self, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Open { since } => Ok(Self::Frozen { since, at }),
+            Self::Frozen { .. } | Self::Ended { .. } => Err(self.cannot_become("frozen")),
+        }
+    }
+
+    /// Opens a frozen task again.
+    pub fn resume(self) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Frozen { since, .. } => Ok(Self::Open { since }),
+            Self::Open { .. } | Self::Ended { .. } => Err(self.cannot_become("open")),
+        }
+    }
+
+    const fn cannot_become(&self, to: &'static str) -> InvalidTransition {
+        InvalidTransition {
+            from: self.as_str(),
+            to,
         }
     }
 }
@@ -63,7 +101,8 @@ impl Task {
     }
 }
 
-/// One launch that a person asked for: a single-use ticket for one node.
+/// One launch: asked for by a person with a single-use ticket for one node, or by an instance that
+/// delegated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
@@ -73,9 +112,15 @@ pub struct Run {
     pub task: Id<aims_types::Task>,
     /// The agent that is to run.
     pub agent: Id<aims_types::Agent>,
-    /// Who asked for it.
+    /// The delegation that its instance acts under: the task's root, or one below it.
+    pub delegation: Id<Delegation>,
+    /// Who asked for it, or on whose behalf the task runs that an instance delegated in.
     pub requested_by: Id<Person>,
-    /// SHA-256 of the ticket; the ticket itself is kept nowhere.
+    /// The instance that delegated; absent for a launch that a person asked for.
+    #[serde(default)]
+    pub parent: Option<Id<aims_types::Instance>>,
+    /// SHA-256 of the ticket, which itself is kept nowhere; of the signed request where an instance
+    /// delegated.
     pub ticket: Digest,
     /// After this the ticket is worthless.
     pub expires_at: Timestamp,
@@ -90,11 +135,19 @@ pub struct Run {
 mod tests {
     use super::*;
 
+    fn ended_of(stage: &Stage, at: Timestamp) -> Stage {
+        stage.clone().end(at).unwrap()
+    }
+
     #[test]
     fn a_task_ends_once_and_is_closed_by_its_deadline() {
         let (since, at) = (Timestamp::from_unix_secs(1), Timestamp::from_unix_secs(2));
         let ended = Stage::Open { since }.end(at).unwrap();
         assert!(ended.end(at).is_err());
+        let frozen = Stage::Open { since }.freeze(at).unwrap();
+        assert!(frozen.clone().freeze(at).is_err() && ended_of(&frozen, at).freeze(at).is_err());
+        assert_eq!(frozen.resume(), Ok(Stage::Open { since }));
+        assert!(Stage::Open { since }.resume().is_err());
         let task = Task {
             id: Id::from_u128(1),
             purpose: "work".parse().unwrap(),

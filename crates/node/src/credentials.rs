@@ -5,19 +5,25 @@
 
 use std::sync::Arc;
 
+use aims_authority::Authority;
 use aims_crypto::{Signer, SigningKey, base64url};
-use aims_jose::{Jwk, Thumbprint};
+use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_links::{Control, InstanceGrant, TokenCall};
+use aims_model::DelegationRequest;
+use aims_model::grant::{DELEGATION_TYP, grant_digest};
 use aims_oauth::dpop::Proof;
 use aims_oauth::{
     AssertionClaims, ClientAssertion, ClientCredential, ErrorResponse, HttpUri, TokenExchange,
     TokenRequest, TokenResponse, TokenType, TypedToken,
 };
-use aims_types::{Clock, Entropy, Id, Node as NodeKind, Secret, SpiffeId, Timestamp, Token};
+use aims_types::{
+    Clock, Entropy, Id, Instance, Node as NodeKind, Secret, SpiffeId, Timestamp, Token,
+};
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::Mutex;
 
+use crate::delegation::Ask;
 use crate::door::Problem;
 use crate::launch::Seen;
 
@@ -85,6 +91,42 @@ impl Credentials {
         &self.grant.resource
     }
 
+    /// The instance.
+    pub(crate) const fn instance(&self) -> Id<Instance> {
+        self.grant.instance
+    }
+
+    /// What the instance signs to hand on a part of its authority, and the workload identity token
+    /// that binds its key to it.
+    pub(crate) async fn delegation(&self, ask: &Ask) -> Result<(String, String), Problem> {
+        let wit = {
+            let mut held = self.held.lock().await;
+            let now = self.clock.now();
+            if now >= held.wit.renew_at {
+                held.wit = self.renew(now).await?;
+            }
+            held.wit.text.expose().clone()
+        };
+        let now = self.clock.now();
+        let deadline = now.plus(ask.life).min(self.grant.deadline);
+        let request = DelegationRequest {
+            instance: self.grant.instance,
+            audience: self.node.spiffe_id.trust_domain(),
+            jti: self.jti()?,
+            issued_at: now,
+            parent: grant_digest(&self.grant.grant),
+            agent: ask.agent.clone(),
+            purpose: ask.purpose.clone(),
+            deadline,
+            authority: until(&ask.authority, deadline)?,
+        };
+        let claims = request.to_claims().map_err(|error| broken(&error))?;
+        let kid = Thumbprint::of(self.key.public()).to_string();
+        let header = SigningHeader::new(DELEGATION_TYP).kid(kid);
+        let signed = sign(&header, &claims, self.key.as_ref()).map_err(|error| broken(&error))?;
+        Ok((signed, wit))
+    }
+
     /// Whether the task's deadline has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.clock.now() >= self.grant.deadline
@@ -104,6 +146,10 @@ impl Credentials {
     async fn token(&self) -> Result<Secret<String>, Problem> {
         let mut held = self.held.lock().await;
         let now = self.clock.now();
+        if now >= self.grant.deadline {
+            let over = "the deadline of the task has passed";
+            return Err(Problem::NoToken(over.to_owned()));
+        }
         if let Some(current) = held.token.as_ref().filter(|token| now < token.renew_at) {
             return Ok(current.text.clone());
         }
@@ -213,6 +259,20 @@ impl Credentials {
             .map_err(|error| Problem::NoToken(error.to_string()))?;
         Ok(base64url::encode(&id.as_u128().to_be_bytes()))
     }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Problem {
+    Problem::Delegation(error.to_string())
+}
+
+/// The authority until `deadline`, if it does not say itself when it ends.
+fn until(authority: &Authority, deadline: Timestamp) -> Result<Authority, Problem> {
+    if authority.limits().not_after().is_some() {
+        return Ok(authority.clone());
+    }
+    let limits = authority.limits().clone().with_not_after(deadline);
+    let details = authority.details().to_vec();
+    Authority::new(details, limits).map_err(|problem| broken(&problem))
 }
 
 impl Lived {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aims_json::Object;
-use aims_links::{Body, Enforce, LinkError};
+use aims_links::{Body, Endpoint, LinkError, Refusal};
 use aims_mcp::build::{self, ErrorAnswer};
 use aims_mcp::{Message, limits};
 use bytes::Bytes;
@@ -25,7 +25,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callers::Caller;
 use crate::credentials::Credentials;
+use crate::node::Node;
+use crate::starting::LaunchError;
 
 /// Longest request body, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
@@ -35,6 +38,10 @@ pub const HEAD_LEN_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 64;
 /// Most connections of one instance at a time, tunnels among them.
 pub const CONNECTIONS_MAX: usize = 64;
+/// Most sub-agents of one instance that run at a time.
+pub const SUBAGENTS_MAX: usize = 8;
+/// Where an instance asks for a sub-agent; everything else is for the gateway.
+const DELEGATIONS: &str = "/delegations";
 /// How long the head of a request may take, and then its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection that could not be accepted, for want of descriptors for example.
@@ -54,7 +61,11 @@ const PASSED: [&str; 8] = [
 /// One instance's door.
 pub(crate) struct Door {
     pub(crate) credentials: Credentials,
-    pub(crate) gateway: Arc<dyn Enforce>,
+    pub(crate) gateway: Arc<dyn Endpoint>,
+    pub(crate) node: Arc<Node>,
+    /// Whose rights the files of a sub-agent are read with: those of whoever started this one.
+    pub(crate) caller: Caller,
+    pub(crate) subagents: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the instance ends: every connection ends with it.
     pub(crate) ended: CancellationToken,
@@ -127,8 +138,8 @@ impl Door {
         answered.unwrap_or_else(|problem| problem.response())
     }
 
-    /// Passes one HTTP request on to the gateway, with token and proof.
-    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+    /// Passes one HTTP request on to the gateway, with token and proof, or starts a sub-agent.
+    async fn pass(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let path = own_path(&head.uri).ok_or(Problem::Broken)?;
         let body = timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_LEN_MAX).collect());
@@ -140,6 +151,9 @@ impl Door {
             }
         })?;
         let body = body.to_bytes();
+        if path == DELEGATIONS && head.method == Method::POST {
+            return self.delegate(&body).await;
+        }
         let target = format!("{}{}", self.credentials.resource(), path);
         let proof = match self.credentials.prove(head.method.as_str(), &target).await {
             Ok(proof) => proof,
@@ -274,6 +288,12 @@ pub(crate) enum Problem {
     /// No token could be had.
     #[error("no authority: {0}")]
     NoToken(String),
+    /// What is asked of the door itself can't be read.
+    #[error("{0}")]
+    Delegation(String),
+    /// A sub-agent was refused.
+    #[error("{}", .0.reason)]
+    Refused(Refusal),
     /// Server or gateway did not answer. Why is nothing that the agent is told.
     #[error("the {} did not answer; try again", .0.peer)]
     Link(#[from] LinkError),
@@ -284,11 +304,15 @@ impl Problem {
         if let Self::Link(error) = self {
             tracing::warn!(%error, "a request through the door was not answered");
         }
+        let (code, gaps) = match self {
+            Self::Refused(refusal) => (refusal.code.as_ref(), refusal.gaps.as_slice()),
+            _ => ("not_passed_on", [].as_slice()),
+        };
         let status = match self {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken => StatusCode::BAD_REQUEST,
-            Self::NoToken(_) => StatusCode::FORBIDDEN,
+            Self::Broken | Self::Delegation(_) => StatusCode::BAD_REQUEST,
+            Self::NoToken(_) | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::Link(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         // Problem details (RFC 9457).
@@ -296,12 +320,28 @@ impl Problem {
             "title": "the door did not pass the request on",
             "status": status.as_u16(),
             "detail": self.to_string(),
+            "code": code,
+            "gaps": gaps,
         });
         let mut response = Response::new(full(body.to_string().into()));
         *response.status_mut() = status;
         let kind = http::HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
+    }
+}
+
+impl From<LaunchError> for Problem {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Refused(refusal) => Self::Refused(refusal),
+            LaunchError::Link(error) => Self::Link(error),
+            // What this host lacks is nothing that an agent is told.
+            LaunchError::NoLease(_) | LaunchError::Internal(_) => Self::Link(LinkError {
+                peer: "node",
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One launch: what was ordered, measured and put into walls, with nothing running yet.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -237,7 +238,7 @@ fn expect_trees(expected: &Expected, declared: &[DeclaredPath]) -> Result<(), Re
     }
     let text: Vec<String> = gaps.iter().map(ToString::to_string).collect();
     Err(Refusal {
-        code: "evidence_mismatch",
+        code: Cow::Borrowed("evidence_mismatch"),
         reason: format!("what was seen is not as registered: {}", text.join("; ")),
         gaps,
     })
@@ -312,7 +313,7 @@ fn plan_digest(plan: &Plan) -> Digest {
 
 fn refusal(code: &'static str, reason: &str) -> Refusal {
     Refusal {
-        code,
+        code: Cow::Borrowed(code),
         reason: reason.to_owned(),
         gaps: Vec::new(),
     }
@@ -324,7 +325,7 @@ fn refusal(code: &'static str, reason: &str) -> Refusal {
 )]
 fn unmeasurable(error: MeasureError) -> Refusal {
     Refusal {
-        code: "evidence_unreadable",
+        code: Cow::Borrowed("evidence_unreadable"),
         reason: format!("what is to run can't be measured: {error}"),
         gaps: vec![EvidenceGap {
             part: "tree".to_owned(),

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use aims_lease::{Terms, TermsError};
 use aims_types::TrustDomain;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// What every override starts with.
@@ -38,6 +41,30 @@ pub struct Config {
     /// Connections to hosts outside.
     #[serde(default)]
     pub egress: EgressConfig,
+    /// Where nodes and gateways of other hosts reach the server; absent where there are none.
+    /// `aims server` listens at its default without it.
+    pub links: Option<LinksConfig>,
+    /// Leases of nodes and gateways; the same on all hosts.
+    #[serde(default)]
+    pub lease: LeaseConfig,
+}
+
+/// Where nodes and gateways of other hosts reach the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinksConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// Leases: how long a kill waits for a node or gateway that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeaseConfig {
+    /// How long one is, in milliseconds.
+    pub length_millis: u64,
+    /// How much of it is left to clocks and pauses, in milliseconds.
+    pub drift_margin_millis: u64,
 }
 
 /// The HTTP listener: health, metrics, and the public parts of the log.
@@ -88,6 +115,9 @@ pub enum ConfigError {
         /// Line, column, and what is wrong.
         reason: String,
     },
+    /// Leases would be useless or unsafe.
+    #[error("`lease`: {0}")]
+    Lease(#[from] TermsError),
     /// The keys' key lies where the keys are.
     #[error(
         "`master_key_file` lies inside `data_dir`; a backup of one would hold both: put it elsewhere"
@@ -112,33 +142,69 @@ impl Default for GatewayConfig {
     }
 }
 
+impl Default for LinksConfig {
+    fn default() -> Self {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8701);
+        Self { listen }
+    }
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let terms = Terms::default();
+        Self {
+            length_millis: millis(terms.length()),
+            drift_margin_millis: millis(terms.drift_margin()),
+        }
+    }
+}
+
+impl LeaseConfig {
+    /// The terms, if they work together.
+    pub fn terms(&self) -> Result<Terms, TermsError> {
+        Terms::new(
+            Duration::from_millis(self.length_millis),
+            Duration::from_millis(self.drift_margin_millis),
+        )
+    }
+}
+
+/// Reads a configuration at `path`, with overrides from `vars`, the environment.
+pub fn load<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    vars: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let malformed = |error: toml::de::Error| ConfigError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    // Read once as written, so that a mistake is told with its line.
+    let written: T = toml::from_str(&text).map_err(malformed)?;
+    let mut table = toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    for (name, value) in vars {
+        if let Some(key) = key_of(&name) {
+            override_key(&mut table, &key, &value);
+        }
+    }
+    table.try_into().map_err(malformed)
+}
+
 impl Config {
     /// Reads `path`, with overrides from `vars`, the environment.
     pub fn load(
         path: &Path,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        let malformed = |error: toml::de::Error| ConfigError::Malformed {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        // Read once as written, so that a mistake is told with its line.
-        let written: Self = toml::from_str(&text).map_err(malformed)?;
-        let mut table =
-            toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
-        for (name, value) in vars {
-            if let Some(key) = key_of(&name) {
-                override_key(&mut table, &key, &value);
-            }
-        }
-        let config: Self = table.try_into().map_err(malformed)?;
+        let config: Self = load(path, vars)?;
+        config.lease.terms()?;
         if config.master_key_file.starts_with(&config.data_dir) {
             return Err(ConfigError::MasterKeyInside);
         }

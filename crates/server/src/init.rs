@@ -10,7 +10,7 @@ use aims_keys::{KeyStore, MasterKey};
 use aims_store::Store;
 use aims_store_sqlite::SqliteStore;
 use aims_tlog::{KeyKind, KeyName, VerifierKey};
-use aims_types::ambient::{SystemClock, SystemEntropy};
+use aims_types::ambient::{SystemClock, SystemEntropy, boot_id};
 use aims_types::{Entropy, Name};
 use anyhow::{Context, Result};
 
@@ -69,11 +69,13 @@ pub(crate) fn parts(config: &Config, store: Arc<dyn Store>) -> Result<Parts> {
         store,
         keys: Arc::new(keys),
         clock: Arc::new(SystemClock),
+        boot: boot_id().context("which boot of this host it is can't be read")?,
         entropy,
         records: Arc::new(NoLog),
         config: aims_control::Config {
             issuer: config.issuer(),
             resource: config.resource(),
+            lease: config.lease.terms()?,
         },
     })
 }
@@ -93,7 +95,7 @@ pub(crate) fn log_name(config: &Config) -> Result<KeyName> {
 }
 
 /// A directory that only AIMS can enter.
-pub(crate) fn private_dir(dir: &Path) -> Result<()> {
+pub fn private_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
         .with_context(|| dir.display().to_string())

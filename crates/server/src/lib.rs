@@ -3,6 +3,7 @@
 //! # In scope
 //! - [`Config`]: `aims.toml`, every key overridable by the environment;
 //! - [`initialise`]: bringing a trust domain into being on the embedded store;
+//! - [`Server::link`]: nodes and gateways of other hosts, over gRPC and mutual TLS;
 //! - [`Server`]: store, keys, log, control plane and their listeners, wired and drained.
 //!
 //! # Out of scope
@@ -10,11 +11,14 @@
 
 mod config;
 mod init;
+mod links;
 mod log;
 mod server;
 
-pub use config::{ApiConfig, Config, ConfigError, EgressConfig, GatewayConfig};
-pub use init::{NewDomain, initialise};
+pub use config::{
+    ApiConfig, Config, ConfigError, EgressConfig, GatewayConfig, LeaseConfig, LinksConfig, load,
+};
+pub use init::{NewDomain, initialise, private_dir};
 pub use server::{Server, bind_socket};
 
 /// The policies that a new trust domain starts with.

@@ -30,12 +30,12 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(500);
 
 /// Store, keys, log and control plane, with their listeners.
 pub struct Server {
-    plane: ControlPlane,
+    pub(crate) plane: ControlPlane,
     store: Arc<SqliteStore>,
     tiles: TileDir,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     /// Ends the listeners.
-    stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
     /// Ends the log, after everything that writes records has ended.
     closing: CancellationToken,
 }
@@ -70,18 +70,18 @@ impl Server {
         &self.plane
     }
 
-    /// The key of the node in this process: made once, so that a node that starts again is the
-    /// same one, and what it vouched for before is known to be gone.
-    pub fn node_key(&self) -> Result<SigningKey> {
+    /// The key of the node or gateway in this process: made once, so that one that starts again is
+    /// the same one, and what it vouched for before is known to be gone.
+    pub fn own_key(&self, purpose: Purpose) -> Result<SigningKey> {
         let parts = self.plane.parts();
         let held = parts.keys.list()?;
-        let id = if let Some(key) = held.iter().find(|key| key.purpose == Purpose::Node) {
+        let id = if let Some(key) = held.iter().find(|key| key.purpose == purpose) {
             key.id
         } else {
             let id = self.plane.cx(Actor::Server)?.id()?;
             parts
                 .keys
-                .create(id, Purpose::Node, Alg::Es256, parts.entropy.as_ref())?;
+                .create(id, purpose, Alg::Es256, parts.entropy.as_ref())?;
             id
         };
         Ok(parts.keys.load(id)?.key)

@@ -20,8 +20,14 @@ pub const ACQUIRE_SECS_MAX: u64 = 10;
 pub const BUSY_WAIT_SECS_MAX: u64 = 5;
 
 /// The migrations, in order: number, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (
+        2,
+        "points and trees",
+        include_str!("../migrations/0002_points_and_trees.sql"),
+    ),
+];
 
 /// What makes a commit durable and references true: setting, how to ask for it, wanted value.
 const PROMISES: [(&str, &str, &str); 3] = [

@@ -1,8 +1,8 @@
 //! One transaction on one connection: a snapshot to read from, or a change under way.
 
 use aims_model::{
-    Agent, CutOff, EnrolledKey, Event, Instance, KeyPurpose, Person, PolicyVersion, Run, Task,
-    ToolServer,
+    Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
+    Point, PolicyVersion, Run, Task, ToolServer, TreeOwner,
 };
 use aims_store::{
     Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
@@ -13,8 +13,8 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::sql::failed;
 use crate::tables::{
-    agents, cutoffs, grants, heads, instances, keys, log, materials, people, policies, replays,
-    runs, servers, tasks,
+    agents, approvals, cutoffs, grants, heads, instances, join_tokens, keys, leases, log,
+    materials, people, policies, replays, runs, servers, tasks, tree_owners,
 };
 
 /// A transaction. Dropping it rolls back.
@@ -181,6 +181,38 @@ impl Reader for Session {
         run!(self, instances::live)
     }
 
+    async fn grants_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<StoredGrant>, Error> {
+        run!(self, grants::of_task, task)
+    }
+
+    async fn approval(&mut self, id: Id<types::Approval>) -> Result<Option<Approval>, Error> {
+        run!(self, approvals::by_id, id)
+    }
+
+    async fn approvals_open(&mut self) -> Result<Vec<Approval>, Error> {
+        run!(self, approvals::open)
+    }
+
+    async fn approvals(&mut self, limit: u32) -> Result<Vec<Approval>, Error> {
+        run!(self, approvals::newest, limit)
+    }
+
+    async fn join_token(&mut self, digest: &Digest) -> Result<Option<JoinToken>, Error> {
+        run!(self, join_tokens::by_digest, digest)
+    }
+
+    async fn lease(&mut self, point: Point) -> Result<Option<LeaseRow>, Error> {
+        run!(self, leases::by_point, point)
+    }
+
+    async fn leases(&mut self) -> Result<Vec<LeaseRow>, Error> {
+        run!(self, leases::all)
+    }
+
+    async fn tree_owner(&mut self, task: Id<types::Task>) -> Result<Option<TreeOwner>, Error> {
+        run!(self, tree_owners::by_task, task)
+    }
+
     async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error> {
         run!(self, cutoffs::all)
     }
@@ -283,6 +315,34 @@ impl Txn for Session {
 
     async fn instance_update(&mut self, instance: &Instance) -> Result<(), Error> {
         run!(self, instances::update, instance)
+    }
+
+    async fn approval_insert(&mut self, approval: &Approval) -> Result<(), Error> {
+        run!(self, approvals::insert, approval)
+    }
+
+    async fn approval_update(&mut self, approval: &Approval) -> Result<(), Error> {
+        run!(self, approvals::update, approval)
+    }
+
+    async fn join_token_insert(&mut self, token: &JoinToken) -> Result<(), Error> {
+        run!(self, join_tokens::insert, token)
+    }
+
+    async fn join_token_update(&mut self, token: &JoinToken) -> Result<(), Error> {
+        run!(self, join_tokens::update, token)
+    }
+
+    async fn lease_put(&mut self, lease: &LeaseRow) -> Result<(), Error> {
+        run!(self, leases::put, lease)
+    }
+
+    async fn lease_remove(&mut self, point: Point) -> Result<(), Error> {
+        run!(self, leases::remove, point)
+    }
+
+    async fn tree_owner_put(&mut self, owner: &TreeOwner) -> Result<(), Error> {
+        run!(self, tree_owners::put, owner)
     }
 
     async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error> {

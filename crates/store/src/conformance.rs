@@ -3,6 +3,7 @@
 //! What only an engine can show of itself, that what was acknowledged survives a crash, is tested
 //! beside the engine.
 
+mod approvals;
 mod atomicity;
 mod entities;
 mod log;
@@ -11,6 +12,7 @@ mod names;
 mod order;
 mod outcome;
 mod paging;
+mod points;
 mod replay;
 mod sample;
 mod snapshots;
@@ -50,6 +52,11 @@ macro_rules! claims {
 }
 
 claims! {
+    approvals::approvals_round_trip,
+    approvals::every_way_to_be_over_closes_the_question_for_ever,
+    approvals::the_same_question_is_open_once,
+    approvals::what_is_asked_never_changes,
+    approvals::of_racing_questions_and_uses_exactly_one_wins,
     atomicity::what_is_dropped_leaves_no_trace,
     atomicity::what_is_committed_is_there_for_everybody,
     atomicity::an_event_that_no_record_can_hold_undoes_everything,
@@ -83,6 +90,12 @@ claims! {
     paging::the_outbox_is_read_in_pages,
     paging::the_log_is_read_in_pages,
     paging::tasks_come_newest_first,
+    points::a_join_token_is_used_once,
+    points::of_racing_joins_exactly_one_wins,
+    points::leases_are_replaced_and_forgotten,
+    points::a_lease_that_is_rolled_back_is_none,
+    points::a_tree_has_one_owner_after_the_other,
+    points::of_racing_claims_on_a_tree_exactly_one_wins,
     replay::a_value_is_used_once,
     replay::of_two_racing_uses_exactly_one_is_the_first,
     replay::a_use_that_is_rolled_back_is_none,

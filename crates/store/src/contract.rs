@@ -1,8 +1,8 @@
 //! The traits and the values that only storage has.
 
 use aims_model::{
-    Agent, CutOff, EnrolledKey, Event, Instance, KeyPurpose, Person, PolicyVersion, Run, Source,
-    Task, ToolServer,
+    Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
+    Point, PolicyVersion, Run, Source, Task, ToolServer, TreeOwner,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 use async_trait::async_trait;
@@ -40,6 +40,8 @@ pub enum ReplayKind {
     DpopProof,
     /// `jti` of a consent.
     Consent,
+    /// `jti` of an instance's request to delegate.
+    Delegation,
 }
 
 /// The newest checkpoint of the log.
@@ -154,6 +156,22 @@ pub trait Reader: Send {
     async fn instances_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<Instance>, Error>;
     /// The instances that have not ended, oldest first.
     async fn instances_live(&mut self) -> Result<Vec<Instance>, Error>;
+    /// The grants of a task, oldest first.
+    async fn grants_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<StoredGrant>, Error>;
+    /// A request for approval by id.
+    async fn approval(&mut self, id: Id<types::Approval>) -> Result<Option<Approval>, Error>;
+    /// The requests for approval that are pending, or approved and not used, oldest first.
+    async fn approvals_open(&mut self) -> Result<Vec<Approval>, Error>;
+    /// The newest requests for approval of all stages, newest first, at most `limit`.
+    async fn approvals(&mut self, limit: u32) -> Result<Vec<Approval>, Error>;
+    /// A join token by its digest.
+    async fn join_token(&mut self, digest: &Digest) -> Result<Option<JoinToken>, Error>;
+    /// The lease of a node or gateway.
+    async fn lease(&mut self, point: Point) -> Result<Option<LeaseRow>, Error>;
+    /// All leases, in the order of their points.
+    async fn leases(&mut self) -> Result<Vec<LeaseRow>, Error>;
+    /// Who owns the delegation tree of a task.
+    async fn tree_owner(&mut self, task: Id<types::Task>) -> Result<Option<TreeOwner>, Error>;
     /// All cut-offs.
     async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error>;
     /// Records of the server's own outbox after number `after`, in order, at most `limit`.
@@ -215,6 +233,24 @@ pub trait Txn: Reader {
     async fn instance_insert(&mut self, instance: &Instance) -> Result<(), Error>;
     /// Changes an instance.
     async fn instance_update(&mut self, instance: &Instance) -> Result<(), Error>;
+    /// Stores a request for approval. At most one with the same digest is pending or approved:
+    /// a second one fails with [`Error::Duplicate`].
+    async fn approval_insert(&mut self, approval: &Approval) -> Result<(), Error>;
+    /// Changes a request for approval that is pending or approved; fails with [`Error::Raced`] if
+    /// it is not any more. Its digest and what is asked never change. A digest that is not that of
+    /// what is asked is [`Error::Unstorable`].
+    async fn approval_update(&mut self, approval: &Approval) -> Result<(), Error>;
+    /// Stores a join token.
+    async fn join_token_insert(&mut self, token: &JoinToken) -> Result<(), Error>;
+    /// Changes a join token, that is, uses it up; fails with [`Error::Raced`] if it was used.
+    async fn join_token_update(&mut self, token: &JoinToken) -> Result<(), Error>;
+    /// Stores a lease, or replaces the one of the same point.
+    async fn lease_put(&mut self, lease: &LeaseRow) -> Result<(), Error>;
+    /// Forgets the lease of a point; nothing happens if there is none.
+    async fn lease_remove(&mut self, point: Point) -> Result<(), Error>;
+    /// Stores who owns a tree, or replaces the owner: fails with [`Error::Raced`] unless the new
+    /// epoch is that of the stored row (the same owner, released), or one more. The first is 1.
+    async fn tree_owner_put(&mut self, owner: &TreeOwner) -> Result<(), Error>;
     /// Adds a cut-off. Cut-offs are never changed or removed.
     async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error>;
     /// Remembers a single-use value until `expires_at`, inclusive; `false` if it was used before.

@@ -25,7 +25,7 @@ pub enum Error {
         /// What kind of thing refers to it.
         what: &'static str,
     },
-    /// The value is too large to be stored.
+    /// The value is too large to be stored, or contradicts itself.
     #[error("the {what} can't be stored: {reason}")]
     Unstorable {
         /// What kind of thing.

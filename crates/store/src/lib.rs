@@ -21,7 +21,8 @@
 //!   ever renamed.
 //! - **References.** What a row refers to by id is there: the owner of an agent, the agent and
 //!   initiator of a task, the task of a grant, the task, agent and person of a launch, the agent,
-//!   task and launch of an instance. Materials and log entries may outlive what they speak of.
+//!   task and launch of an instance, the task and initiator of an approval, the maker of a join
+//!   token, the task of a tree's owner. Materials and log entries may outlive what they speak of.
 //!
 //! Nothing here relies on a single writer: several servers may share one engine. An engine may
 //! let a transaction wait in [`Store::begin`] for another one, so whoever holds one must not begin

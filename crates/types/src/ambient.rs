@@ -1,5 +1,7 @@
 //! The only place where the system's clock and entropy are read.
 
+use std::io;
+
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{BootTime, Clock, Entropy, EntropyError, Timestamp};
@@ -34,6 +36,14 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// Where Linux says which boot of the host this is.
+const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Which boot of this host it is: the instants of [`Clock::boot`] are comparable only within one.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string(BOOT_ID_FILE)?.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +56,12 @@ mod tests {
         SystemEntropy.fill(&mut x).unwrap();
         SystemEntropy.fill(&mut y).unwrap();
         assert_ne!(x, y);
+    }
+
+    #[test]
+    fn a_boot_has_one_id() {
+        let id = boot_id().unwrap();
+        assert_eq!(id.len(), 36);
+        assert_eq!(boot_id().unwrap(), id);
     }
 }

@@ -2,20 +2,31 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use aims_authority::Detail;
 use aims_model::{Record, Source};
-use aims_types::{Decision, Digest, Id, Instance, Name, Person, Task, Token};
+use aims_types::{Decision, Delegation, Digest, Id, Instance, Revision, Task, Token};
 
 use super::claims::Body;
-use super::grants::{Grants, Recorded};
+use super::grants::Recorded;
+use super::permit::Wrong;
 use super::{PermitProblem, Problem};
 
 /// What permits refer to, and every permit.
 #[derive(Default)]
 pub(super) struct Calls {
-    instances: HashMap<Id<Instance>, Id<Task>>,
+    instances: HashMap<Id<Instance>, Attested>,
     tokens: HashMap<Id<Token>, Issued>,
     permits: HashMap<Id<Decision>, Permit>,
+}
+
+/// An instance as it was first attested.
+pub(super) struct Attested {
+    pub(super) task: Id<Task>,
+    /// The thumbprint of its key.
+    pub(super) jkt: Option<String>,
+    /// When it was made.
+    pub(super) revision: Option<Revision>,
+    agent: Option<String>,
+    delegation: Option<Id<Delegation>>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -30,22 +41,29 @@ struct Permit {
     concluded: bool,
 }
 
-/// What an action was done to.
-enum Resource<'a> {
-    Tool(Name, &'a str),
-    Host(&'a str, u16),
-}
-
 impl Calls {
     pub(super) fn attested(&mut self, record: &Record) -> Result<(), Problem> {
         let body = Body::of(record);
         let instance: Id<Instance> = body.parsed("instance")?;
         let task = record.event.task.ok_or_else(|| body.missing("task"))?;
-        // A renewal says the same again.
-        match self.instances.insert(instance, task) {
-            Some(before) if before != task => Err(Problem::InstanceTwice(instance.to_string())),
-            _ => Ok(()),
+        // A renewal says a part of the same again.
+        if let Some(before) = self.instances.get(&instance) {
+            let same = before.task == task;
+            return if same {
+                Ok(())
+            } else {
+                Err(Problem::InstanceTwice(instance.to_string()))
+            };
         }
+        let attested = Attested {
+            task,
+            jkt: body.text("jkt").ok().map(str::to_owned),
+            revision: body.number("revision").ok().map(Revision::new),
+            agent: body.text("agent").ok().map(str::to_owned),
+            delegation: body.optional("delegation")?,
+        };
+        self.instances.insert(instance, attested);
+        Ok(())
     }
 
     pub(super) fn token(&mut self, record: &Record) -> Result<(), Problem> {
@@ -65,13 +83,12 @@ impl Calls {
         }
     }
 
-    pub(super) fn intent(&mut self, grants: &Grants, record: &Record) -> Result<(), Problem> {
-        let decision: Id<Decision> = Body::of(record).parsed("decision_id")?;
-        let wrong = |problem| Problem::Permit {
-            decision: decision.to_string(),
-            problem,
-        };
-        self.rests(grants, record)?.map_err(wrong)?;
+    /// Takes note of a permit; each is made once.
+    pub(super) fn permitted(
+        &mut self,
+        decision: Id<Decision>,
+        record: &Record,
+    ) -> Result<(), Wrong> {
         let permit = Permit {
             source: record.source,
             task: record.event.task,
@@ -79,7 +96,7 @@ impl Calls {
         };
         match self.permits.insert(decision, permit) {
             None => Ok(()),
-            Some(_) => Err(wrong(PermitProblem::Twice)),
+            Some(_) => Err(PermitProblem::Twice.into()),
         }
     }
 
@@ -99,42 +116,18 @@ impl Calls {
         }
     }
 
-    /// Whether a permit rests on what was recorded before it; the inner error says what is missing.
-    fn rests(
+    /// The instance, if it was attested.
+    pub(super) fn attestation(&self, instance: Id<Instance>) -> Option<&Attested> {
+        self.instances.get(&instance)
+    }
+
+    /// Whether the token was issued to the instance.
+    pub(super) fn is_issued(
         &self,
-        grants: &Grants,
-        record: &Record,
-    ) -> Result<Result<(), PermitProblem>, Problem> {
-        let body = Body::of(record);
-        let task = record.event.task.ok_or_else(|| body.missing("task"))?;
-        let chain = match chain(grants, body, task)? {
-            Ok(chain) => chain,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let (Some((_, root)), Some((_, leaf))) = (chain.first(), chain.last()) else {
-            return Err(body.missing("chain"));
-        };
-        let agent = body.text("agent")?;
-        let person: Id<Person> = body.part("subject")?.parsed("id")?;
-        let instance: Id<Instance> = body.parsed("instance")?;
-        let token = body.part("token")?;
-        let jti: Id<Token> = token.parsed("jti")?;
-        let sha256 = token.parsed("sha256")?;
-        let resource = Resource::read(body)?;
-        let beyond = chain.iter().find(|(_, grant)| !resource.is_named_by(grant));
-        Ok(if leaf.agent.as_str() != agent {
-            Err(PermitProblem::OtherAgent(agent.to_owned()))
-        } else if root.person != person {
-            Err(PermitProblem::OtherPerson(person.to_string()))
-        } else if self.instances.get(&instance) != Some(&task) {
-            Err(PermitProblem::UnknownInstance(instance.to_string()))
-        } else if self.tokens.get(&jti) != Some(&Issued { instance, sha256 }) {
-            Err(PermitProblem::UnknownToken(jti.to_string()))
-        } else if let Some((digest, _)) = beyond {
-            Err(PermitProblem::NotGranted(*digest))
-        } else {
-            Ok(())
-        })
+        token: Id<Token>,
+        (instance, sha256): (Id<Instance>, Digest),
+    ) -> bool {
+        self.tokens.get(&token) == Some(&Issued { instance, sha256 })
     }
 
     /// Decision ids of the permits without an outcome.
@@ -148,54 +141,17 @@ impl Calls {
     }
 }
 
-impl<'a> Resource<'a> {
-    fn read(body: Body<'a>) -> Result<Self, Problem> {
-        let resource = body.part("resource")?;
-        if resource.members.contains("host") {
-            let port = u16::try_from(resource.number("port")?);
-            let port = port.map_err(|_| resource.missing("port"))?;
-            return Ok(Self::Host(resource.text("host")?, port));
-        }
-        Ok(Self::Tool(
-            resource.parsed("server")?,
-            resource.text("tool")?,
-        ))
+impl Attested {
+    /// Whether it is an instance of the agent, as far as its record says.
+    pub(super) fn is_of(&self, agent: &str) -> bool {
+        self.agent.as_deref().is_none_or(|its| its == agent)
     }
 
-    fn is_named_by(&self, grant: &Recorded) -> bool {
-        grant
-            .authority
-            .details()
-            .iter()
-            .any(|detail| match (self, detail) {
-                (Self::Tool(server, tool), Detail::Tools(tools)) => tools.names(server, tool),
-                (Self::Host(host, port), Detail::Egress(egress)) => egress.names(host, *port),
-                _ => false,
-            })
-    }
-}
-
-type Chain<'a> = Vec<(Digest, &'a Recorded)>;
-
-/// The recorded grants that a permit names, root first.
-fn chain<'a>(
-    grants: &'a Grants,
-    body: Body<'_>,
-    task: Id<Task>,
-) -> Result<Result<Chain<'a>, PermitProblem>, Problem> {
-    let named = body
-        .value("chain")?
-        .as_array()
-        .filter(|named| !named.is_empty());
-    let mut chain = Vec::new();
-    for digest in named.ok_or_else(|| body.missing("chain"))? {
-        let digest = digest.as_str().and_then(|text| text.parse::<Digest>().ok());
-        let digest = digest.ok_or_else(|| body.missing("chain"))?;
-        match grants.get(&digest) {
-            Some(grant) if grant.task == task => chain.push((digest, grant)),
-            Some(_) => return Ok(Err(PermitProblem::OtherTask(digest))),
-            None => return Ok(Err(PermitProblem::UnknownGrant(digest))),
+    /// Whether it acts under the hop: the one that its record names, or the root of its task.
+    pub(super) fn acts_under(&self, hop: &Recorded) -> bool {
+        match self.delegation {
+            Some(delegation) => delegation == hop.id,
+            None => hop.parent.is_none(),
         }
     }
-    Ok(Ok(chain))
 }

@@ -7,9 +7,14 @@ use aims_json::{Object, Value};
 use aims_model::{EventKind, Record};
 
 use super::Problem;
+use super::approvals::{self, Approvals};
+use super::budgets::Budgets;
 use super::calls::Calls;
-use super::grants::Grants;
+use super::cuts::CutOffs;
+use super::grants::{Before, Grants};
 use super::keys::Keys;
+use super::people::People;
+use super::trees::Trees;
 use crate::kinds::may_write;
 
 /// Everything that later records refer to.
@@ -17,8 +22,14 @@ use crate::kinds::may_write;
 pub(super) struct Claims {
     pub(super) kinds: BTreeMap<&'static str, u64>,
     pub(super) keys: Keys,
+    pub(super) people: People,
     pub(super) grants: Grants,
     pub(super) calls: Calls,
+    pub(super) cuts: CutOffs,
+    pub(super) approvals: Approvals,
+    pub(super) budgets: Budgets,
+    pub(super) trees: Trees,
+    domain: String,
 }
 
 /// The body of a record, whose members have to be there.
@@ -36,17 +47,60 @@ impl Claims {
             return Err(Problem::Source { origin, kind });
         }
         *self.kinds.entry(kind.as_str()).or_default() += 1;
+        let body = Body::of(record);
         match kind {
-            EventKind::KeyEnrolled => self.keys.enrol(Body::of(record)),
-            EventKind::KeyRetired => self.keys.retire(Body::of(record)),
-            EventKind::PersonEnrolled => self.grants.person_enrolled(Body::of(record)),
-            EventKind::PersonRemoved => self.grants.person_removed(Body::of(record)),
-            EventKind::TaskStarted => self.grants.started(&self.keys, record),
+            EventKind::DomainCreated => self.created(body),
+            EventKind::KeyEnrolled => self.keys.enrol(&self.domain, body),
+            EventKind::KeyRetired => self.keys.retire(body),
+            EventKind::PersonEnrolled => self.people.enrolled(body),
+            EventKind::PersonRemoved => {
+                self.people.removed(body)?;
+                self.cuts.person_removed(body)
+            }
+            EventKind::AgentStageChanged => self.cuts.agent_changed(body),
+            EventKind::SvidIssued => self.trees.certified(body),
+            EventKind::JoinAllowed => self.trees.allowed(body),
+            EventKind::TaskStarted => self.grants.started(&self.keys, &self.people, record),
+            EventKind::TaskEnded => self.cuts.task_ended(record),
+            EventKind::TaskFrozen => self.cuts.frozen(body),
+            EventKind::DelegationGranted => {
+                let (keys, calls, cuts) = (&self.keys, &self.calls, &self.cuts);
+                self.grants.delegated(&Before { keys, calls, cuts }, record)
+            }
+            EventKind::ApprovalAsked | EventKind::ApprovalAnswered | EventKind::ApprovalEnded => {
+                self.approval(record)
+            }
+            EventKind::Killed => self.cuts.killed(body),
+            EventKind::KillCompleted => self.cuts.completed(body),
+            EventKind::TreeOwned => self.trees.owned(body),
             EventKind::InstanceAttested => self.calls.attested(record),
+            EventKind::InstanceEnded => self.cuts.instance_ended(body),
             EventKind::TokenIssued => self.calls.token(record),
-            EventKind::CallIntent => self.calls.intent(&self.grants, record),
+            EventKind::CallIntent => self.intent(record),
             EventKind::CallOutcome => self.calls.outcome(record),
             _ => Ok(()),
+        }
+    }
+
+    fn created(&mut self, body: Body<'_>) -> Result<(), Problem> {
+        body.text("trust_domain")?.clone_into(&mut self.domain);
+        Ok(())
+    }
+
+    fn approval(&mut self, record: &Record) -> Result<(), Problem> {
+        let body = Body::of(record);
+        match record.event.kind {
+            EventKind::ApprovalAsked => self.approvals.asked(record),
+            EventKind::ApprovalAnswered => {
+                let known = approvals::Known {
+                    keys: &self.keys,
+                    people: &self.people,
+                    grants: &self.grants,
+                    domain: &self.domain,
+                };
+                self.approvals.answered(&known, body)
+            }
+            _ => self.approvals.ended(body),
         }
     }
 }
@@ -78,6 +132,20 @@ impl<'a> Body<'a> {
 
     pub(super) fn number(self, name: &'static str) -> Result<u64, Problem> {
         self.value(name)?.as_u64().ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn flag(self, name: &'static str) -> Result<bool, Problem> {
+        self.value(name)?
+            .as_bool()
+            .ok_or_else(|| self.missing(name))
+    }
+
+    /// A member that may be left out, but not malformed.
+    pub(super) fn optional<T: FromStr>(self, name: &'static str) -> Result<Option<T>, Problem> {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            return Ok(None);
+        }
+        self.parsed(name).map(Some)
     }
 
     pub(super) fn part(self, name: &'static str) -> Result<Self, Problem> {

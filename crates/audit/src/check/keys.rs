@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aims_crypto::PublicKey;
-use aims_jose::{Jwk, Thumbprint};
+use aims_crypto::{PublicKey, base64url};
+use aims_jose::{Jwk, KeySource, Thumbprint};
 use aims_json::Limits;
 use aims_model::KeyPurpose;
+use aims_types::{Gateway, Id, Node, Person};
+use aims_x509::CaCertificate;
 
 use super::claims::Body;
 use super::{KeyProblem, Problem};
@@ -25,7 +27,7 @@ struct Enrolled {
 }
 
 impl Keys {
-    pub(super) fn enrol(&mut self, body: Body<'_>) -> Result<(), Problem> {
+    pub(super) fn enrol(&mut self, domain: &str, body: Body<'_>) -> Result<(), Problem> {
         let kid = body.text("kid")?;
         let wrong = |problem| {
             let kid = kid.to_owned();
@@ -38,10 +40,21 @@ impl Keys {
         if self.0.contains_key(kid) {
             return Err(wrong(KeyProblem::Twice));
         }
+        let (purpose, owner) = (body.text("purpose")?, body.text("owner")?);
+        if !may_own(owner, purpose) {
+            return Err(wrong(KeyProblem::Owner));
+        }
+        if purpose == KeyPurpose::Ca.as_str() {
+            let certificate = certificate(body.text("certificate")?);
+            let of_key = certificate.filter(|certificate| {
+                *certificate.public() == key && certificate.trust_domain().as_str() == domain
+            });
+            of_key.ok_or_else(|| wrong(KeyProblem::Certificate))?;
+        }
         let enrolled = Enrolled {
             key,
-            purpose: body.text("purpose")?.to_owned(),
-            owner: body.text("owner")?.to_owned(),
+            purpose: purpose.to_owned(),
+            owner: owner.to_owned(),
             retired: false,
         };
         self.0.insert(kid.to_owned(), enrolled);
@@ -78,6 +91,33 @@ impl Keys {
         let keys = self.0.into_iter().filter(|(_, key)| !key.retired);
         keys.map(|(kid, key)| (kid, key.purpose)).collect()
     }
+}
+
+/// The keys that vouch for instances now.
+impl KeySource for Keys {
+    fn key(&self, kid: &str) -> Option<PublicKey> {
+        self.find(kid, KeyPurpose::Token, SERVER).copied()
+    }
+}
+
+/// Whether keys of the purpose belong to such an owner.
+fn may_own(owner: &str, purpose: &str) -> bool {
+    match purpose {
+        "ca" | "token" | "grant" | "log" => owner == SERVER,
+        "node" => owner.parse::<Id<Node>>().is_ok(),
+        "gateway" => owner.parse::<Id<Gateway>>().is_ok(),
+        "person" => owner.parse::<Id<Person>>().is_ok(),
+        _ => false,
+    }
+}
+
+/// A certificate of an authority from the base64 of its DER form, in either alphabet.
+fn certificate(text: &str) -> Option<CaCertificate> {
+    let text = text
+        .trim_end_matches('=')
+        .replace('+', "-")
+        .replace('/', "_");
+    CaCertificate::from_der(&base64url::decode(&text).ok()?).ok()
 }
 
 fn read(jwk: &str) -> Option<PublicKey> {

@@ -1,5 +1,7 @@
 //! What a check finds, and that it finds nothing in a good log.
 
+mod apart;
+
 use aims_json::{Object, Value};
 use aims_model::grant::Delegator;
 use aims_model::{Event, EventKind};
@@ -473,7 +475,9 @@ fn a_consent_that_was_not_the_persons_or_was_used_before_is_found() {
         GrantProblem::ConsentTwice
     );
     let mut other = grant(task(), given);
-    let Delegator::Person { name, .. } = &mut other.delegator;
+    let Delegator::Person { name, .. } = &mut other.delegator else {
+        panic!("a root is from a person");
+    };
     *name = "mallory".parse().unwrap();
     let found = differing(started(&other, &keys().grant));
     assert_eq!(found, GrantProblem::Person("mallory".to_owned()));

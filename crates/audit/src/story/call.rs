@@ -3,7 +3,7 @@
 use aims_types::Digest;
 use serde::Serialize;
 
-use super::Place;
+use super::{Place, UsedApproval};
 
 /// What was decided of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +48,8 @@ pub struct Call {
     pub hops: Vec<Hop>,
     /// Requirements that matched.
     pub requirements: Vec<Requirement>,
+    /// The approval that it used.
+    pub approval: Option<UsedApproval>,
     /// The policy version.
     pub policy: Option<String>,
     /// The revision of the state.

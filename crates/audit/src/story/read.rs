@@ -1,5 +1,6 @@
 //! From records to the tree.
 
+mod later;
 mod parts;
 
 use std::collections::HashMap;
@@ -34,9 +35,13 @@ pub(super) fn read<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Result<St
         }
         told.push(Told::read(bytes).map_err(|reason| StoryError::Record { place, reason })?);
     }
-    let first = told.first().ok_or(StoryError::Empty)?;
-    let task = first.task.ok_or(StoryError::OtherTask { place: 0 })?;
-    if let Some(place) = told.iter().position(|one| one.task != Some(task)) {
+    if told.is_empty() {
+        return Err(StoryError::Empty);
+    }
+    let task = told.iter().find_map(|one| one.task);
+    let task = task.ok_or(StoryError::OtherTask { place: 0 })?;
+    let belongs = |one: &Told| one.task.map_or(one.is_of_a_kill(), |its| its == task);
+    if let Some(place) = told.iter().position(|one| !belongs(one)) {
         return Err(StoryError::OtherTask { place });
     }
     // Each source is in its own order already; a stable sort keeps that where instants are equal.
@@ -85,6 +90,11 @@ impl Told {
         })
     }
 
+    /// A kill may concern tasks that its record does not name.
+    const fn is_of_a_kill(&self) -> bool {
+        matches!(self.kind, Ok(EventKind::Killed | EventKind::KillCompleted))
+    }
+
     const fn body(&self) -> Body<'_> {
         Body(Some(&self.body))
     }
@@ -104,6 +114,7 @@ struct Telling {
     launches: HashMap<String, usize>,
     instances: HashMap<String, usize>,
     calls: HashMap<String, usize>,
+    approvals: HashMap<String, usize>,
     outcomes: Vec<(String, Outcome, Other)>,
 }
 
@@ -112,12 +123,18 @@ impl Telling {
         let story = Story {
             task,
             start: None,
+            delegations: Vec::new(),
+            delegation_refusals: Vec::new(),
             launches: Vec::new(),
             instances: Vec::new(),
             sessions: Vec::new(),
+            approvals: Vec::new(),
             calls: Vec::new(),
             floods: Vec::new(),
             refusals: Vec::new(),
+            kills: Vec::new(),
+            freezes: Vec::new(),
+            owners: Vec::new(),
             end: None,
             other: Vec::new(),
             records: u64::try_from(records).unwrap_or(u64::MAX),
@@ -127,6 +144,7 @@ impl Telling {
             launches: HashMap::new(),
             instances: HashMap::new(),
             calls: HashMap::new(),
+            approvals: HashMap::new(),
             outcomes: Vec::new(),
         }
     }
@@ -148,6 +166,20 @@ impl Telling {
                     why: body.text("why"),
                 });
             }
+            EventKind::DelegationGranted => self.delegated(one),
+            EventKind::DelegationRefused => {
+                self.story
+                    .delegation_refusals
+                    .push(later::delegation_refusal(one));
+            }
+            EventKind::ApprovalAsked | EventKind::ApprovalAnswered | EventKind::ApprovalEnded => {
+                self.approval(one, kind);
+            }
+            EventKind::Killed => self.story.kills.push(later::kill(one)),
+            EventKind::KillCompleted => self.kill_completed(one),
+            EventKind::TaskFrozen => self.story.freezes.push(later::freeze(one, true)),
+            EventKind::TaskResumed => self.story.freezes.push(later::freeze(one, false)),
+            EventKind::TreeOwned => self.story.owners.push(later::owner(one)),
             EventKind::RunRequested => {
                 self.launch(one, |launch| launch.requested_by = body.text("by"));
             }

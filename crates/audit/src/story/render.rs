@@ -1,19 +1,23 @@
 //! The tree as text.
 
 mod calls;
+mod kills;
 mod node;
+mod tree;
 
 use std::fmt;
 
 use aims_types::{Digest, Timestamp};
 
-use super::{Instance, Launch, LaunchRefusal, Measured, RequestRefusal, Session, Start, Story};
+use super::{Allowance, Launch, LaunchRefusal, RequestRefusal, Session, Start, Story};
 
-use calls::{call, flood};
+use calls::{approval, call, flood};
+use kills::{freeze, kill, owner};
 use node::{Node, Paint};
+use tree::{delegation_refusal, tree};
 
 /// Narrowest text: below it, lines are cut into columns nobody can read.
-pub const WIDTH_MIN: usize = 40;
+pub const WIDTH_MIN: usize = 60;
 /// How many hexadecimal digits of a digest are shown.
 const DIGEST_DIGITS: usize = 12;
 
@@ -45,13 +49,21 @@ pub fn render(story: &Story, style: Style) -> String {
         "launches",
         story.launches.iter().map(|one| launch(one, &known)),
     );
+    root.below.extend(tree(story, &known));
     root.group(
-        "instances",
-        story.instances.iter().map(|one| instance(one, &known)),
+        "delegations refused",
+        story
+            .delegation_refusals
+            .iter()
+            .map(|one| delegation_refusal(one, &known)),
     );
     root.group(
         "sessions with tool servers",
         story.sessions.iter().map(|one| session(one, &known)),
+    );
+    root.group(
+        "approvals",
+        story.approvals.iter().map(|one| approval(one, &known)),
     );
     root.group("calls", story.calls.iter().map(|one| call(one, &known)));
     root.group(
@@ -61,6 +73,15 @@ pub fn render(story: &Story, style: Style) -> String {
     root.group(
         "requests refused",
         story.refusals.iter().map(|one| refusal(one, &known)),
+    );
+    root.group("kills", story.kills.iter().map(|one| kill(one, &known)));
+    root.group(
+        "frozen and resumed",
+        story.freezes.iter().map(|one| freeze(one, &known)),
+    );
+    root.group(
+        "owners of the delegation tree",
+        story.owners.iter().map(|one| owner(one, &known)),
     );
     root.group(
         "other records",
@@ -155,25 +176,29 @@ fn start(start: &Start) -> Node {
         ("until", start.deadline.map(|at| at.to_string())),
         ("delegation", start.delegation.clone()),
         ("grant", start.grant.as_ref().map(short)),
+        ("authorised by policy", start.policy.clone()),
     ];
     for (name, text) in said {
         node.below
             .extend(text.map(|text| Node::new(Paint::Plain, format!("{name}: {text}"))));
     }
-    let Some(authority) = &start.authority else {
-        node.add(Paint::Faint, "authority: can't be read from the grant");
-        return node;
+    node.below.push(authority(start.authority.as_deref()));
+    node
+}
+
+/// What a grant allows.
+fn authority(allowed: Option<&[Allowance]>) -> Node {
+    let Some(allowed) = allowed else {
+        return Node::new(Paint::Faint, "authority: can't be read from the grant");
     };
-    node.group(
-        "authority",
-        authority.iter().map(|allowed| {
-            let mut node = Node::new(Paint::Plain, allowed.what.as_str());
-            for argument in &allowed.arguments {
-                node.add(Paint::Plain, argument.as_str());
-            }
-            node
-        }),
-    );
+    let mut node = Node::new(Paint::Bold, "authority");
+    for one in allowed {
+        let mut allowance = Node::new(Paint::Plain, one.what.as_str());
+        for argument in &one.arguments {
+            allowance.add(Paint::Plain, argument.as_str());
+        }
+        node.below.push(allowance);
+    }
     node
 }
 
@@ -210,78 +235,6 @@ fn launch_refusal(refusal: &LaunchRefusal, known: &Known<'_>) -> Node {
         );
     }
     node
-}
-
-fn instance(instance: &Instance, known: &Known<'_>) -> Node {
-    let id = or_unknown(instance.instance.as_ref());
-    let at = known.time(instance.place.at);
-    let mut node = Node::new(Paint::Plain, format!("{at} {id} attested"));
-    node.below
-        .push(Node::new(Paint::Plain, environment(instance)));
-    let files = [
-        ("program", &instance.program),
-        ("interpreter", &instance.interpreter),
-    ];
-    for (name, file) in files {
-        node.below
-            .extend(file.as_ref().map(|file| measured(name, file)));
-    }
-    let (files, trees) = (instance.files, instance.trees);
-    node.add(
-        Paint::Plain,
-        format!("measured besides: {trees} trees, {files} files"),
-    );
-    if !instance.arguments.is_empty() {
-        let arguments: Vec<_> = instance
-            .arguments
-            .iter()
-            .map(|one| format!("`{one}`"))
-            .collect();
-        node.add(Paint::Plain, format!("arguments: {}", arguments.join(" ")));
-    }
-    for token in &instance.tokens {
-        let jti = or_unknown(token.jti.as_ref());
-        let until = token
-            .expires_at
-            .map_or_else(String::new, |at| format!(" until {}", known.time(at)));
-        let at = known.time(token.place.at);
-        node.add(Paint::Plain, format!("{at} token {jti}{until}"));
-    }
-    for at in &instance.renewed_at {
-        node.add(
-            Paint::Faint,
-            format!("{} credential renewed", known.time(*at)),
-        );
-    }
-    node.below.extend(
-        instance
-            .refusals
-            .iter()
-            .map(|one| launch_refusal(one, known)),
-    );
-    node.below.extend(instance.ended.as_ref().map(|ended| {
-        let how = or_unknown(ended.how.as_ref());
-        Node::new(
-            Paint::Plain,
-            format!("{} ended: {how}", known.time(ended.place.at)),
-        )
-    }));
-    node
-}
-
-fn environment(instance: &Instance) -> String {
-    let assurance = or_unknown(instance.assurance.as_ref());
-    let uid = instance
-        .host_uid
-        .map_or_else(String::new, |uid| format!(", host uid {uid}"));
-    let host = maybe(" on ", instance.host.as_ref());
-    let node = maybe(", ", instance.node.as_ref());
-    format!("assurance {assurance}{uid}{host}{node}")
-}
-
-fn measured(name: &str, file: &Measured) -> Node {
-    let digest = file.digest.as_ref().map_or_else(String::new, short);
-    Node::new(Paint::Plain, format!("{name} {} {digest}", file.path))
 }
 
 fn session(session: &Session, known: &Known<'_>) -> Node {

@@ -1,5 +1,7 @@
 //! What a story tells.
 
+mod apart;
+
 use aims_json::{Object, Value};
 use aims_model::{Event, EventKind, Source};
 use proptest::prelude::*;
@@ -267,6 +269,10 @@ fn any_value() -> impl Strategy<Value = Value> {
             "part",
             "id",
             "name",
+            "point",
+            "ended",
+            "unknown",
+            "calls",
         ]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -310,6 +316,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         "by",
         "code",
         "agent",
+        "approval",
+        "answer",
+        "how",
+        "points",
+        "revision",
+        "delegation",
+        "policy",
     ]);
     let members = prop::collection::vec((names, any_value()), 0..8);
     (prop::sample::select(EventKind::ALL), members, 0..u64::MAX).prop_map(|(kind, members, at)| {

@@ -63,6 +63,7 @@ const fn role_of(role: RoleArg) -> Role {
     match role {
         RoleArg::Operator => Role::Operator,
         RoleArg::Member => Role::Member,
+        RoleArg::Approver => Role::Approver,
         RoleArg::Auditor => Role::Auditor,
     }
 }

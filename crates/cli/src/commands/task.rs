@@ -57,7 +57,8 @@ pub(super) async fn run(command: TaskCommand, mut client: Client, output: Output
                 table(
                     ["task", "state", "until", "purpose"],
                     tasks.iter().map(|task| {
-                        let state = if task.is_open(now) { "open" } else { "ended" };
+                        let over = now >= task.deadline;
+                        let state = if over { "ended" } else { task.stage.as_str() };
                         [
                             task.id.to_string(),
                             state.to_owned(),

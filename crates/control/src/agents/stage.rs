@@ -9,7 +9,7 @@ use crate::access::{AccessError, Operator};
 use crate::agents::{stage_event, staged};
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::recording::Attempt;
-use crate::{Committed, ControlPlane, Fault};
+use crate::{Committed, ControlPlane, Fault, approvals};
 
 /// Why an agent's stage was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,8 @@ async fn change(
     agent.stage = to.from(from, cx.now).map_err(not_so)?;
     let cut_off = (to != To::Active).then_some(revision);
     staged(txn.as_mut(), &agent, cut_off).await?;
-    let event = stage_event(cx, &agent, from, (cut_off, Object::new()));
-    txn.commit(vec![event]).await?;
+    let mut events = vec![stage_event(cx, &agent, from, (cut_off, Object::new()))];
+    events.extend(approvals::withdrawn(txn.as_mut(), cx).await?);
+    txn.commit(events).await?;
     Ok(plane.published(agent, revision).await)
 }

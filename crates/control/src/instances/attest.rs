@@ -11,12 +11,12 @@ use aims_model::{Event, EventKind, Instance, PolicyVersion, Posture, Run};
 use aims_store::{Reader, Txn};
 use aims_types::{Cx, Revision};
 
-use super::checks::{Checks, Voucher};
+use super::checks::{Checks, Failed, Voucher};
 use super::credential::credential;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
 use crate::keyring::{BadKey, canonical_jwk, parse_jwk};
-use crate::liveness::{LiveTask, NotLive};
+use crate::liveness::{LiveChain, NotLive};
 use crate::policies::policy_body;
 use crate::recording::{event, value};
 use crate::runs::LAUNCH_SECS_MAX;
@@ -50,8 +50,8 @@ pub(crate) enum AttestError {
     #[error("the posture takes more than {POSTURE_LEN_MAX} bytes")]
     TooLarge,
     /// One of the three checks failed.
-    #[error("{}", .0.reason)]
-    Checks(Box<Refusal>, Object),
+    #[error("{}", .0.reason())]
+    Checks(Box<Failed>, Object),
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -69,7 +69,7 @@ impl Refused for AttestError {
             Self::Key(_) => "bad_key",
             Self::KeyTaken => "key_taken",
             Self::TooLarge => "posture_too_large",
-            Self::Checks(refusal, _) => refusal.code,
+            Self::Checks(refusal, _) => refusal.code(),
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -79,12 +79,12 @@ impl AttestError {
     /// What the node is told, and what the record says besides.
     pub(crate) fn into_refusal(self) -> (Refusal, Object) {
         match self {
-            Self::Checks(refusal, results) => (*refusal, results),
+            Self::Checks(failed, results) => (failed.into_refusal(), results),
             other => {
                 let (code, reason) = (other.code(), other.to_string());
                 (
                     Refusal {
-                        code,
+                        code: code.into(),
                         reason,
                         gaps: Vec::new(),
                     },
@@ -114,7 +114,7 @@ pub(crate) async fn attest(
     let missing = || Fault::Inconsistent(format!("run `{}` has no agent", run.id));
     let agent = txn.agent(run.agent).await?.ok_or_else(missing)?;
     let mut checks = Checks::of(&agent, &attestation.posture, node);
-    let live = match LiveTask::find(txn.as_mut(), run.task, cx.now).await {
+    let live = match LiveChain::find(txn.as_mut(), (run.task, run.delegation), cx.now).await {
         Ok(live) => {
             check_requester(txn.as_mut(), &run, &mut checks).await?;
             Some(live)
@@ -221,13 +221,14 @@ fn check_size(posture: &Posture) -> Result<(), AttestError> {
 fn made_event(
     cx: &Cx,
     instance: &Instance,
-    (live, policy): (&LiveTask, &PolicyVersion),
+    (live, policy): (&LiveChain, &PolicyVersion),
     body: Object,
 ) -> Result<Event, aims_store::Error> {
     let body = body
         .with("instance", instance.id.to_string())
-        .with("agent", live.agent.spiffe_id.as_str())
+        .with("agent", live.leaf.agent.spiffe_id.as_str())
         .with("run", instance.run.to_string())
+        .with("delegation", live.leaf.grant.id.to_string())
         .with("node", instance.node.to_string())
         .with("jkt", instance.jkt.as_str())
         .with("jwk", instance.jwk.as_str())

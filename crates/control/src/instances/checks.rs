@@ -23,6 +23,14 @@ pub(crate) struct Checks {
     pub(crate) policy: Option<(&'static str, String)>,
 }
 
+/// A check that failed: what the node is told.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    code: &'static str,
+    reason: String,
+    gaps: Vec<EvidenceGap>,
+}
+
 /// What is known of the node that vouches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Voucher {
@@ -30,6 +38,24 @@ pub(crate) struct Voucher {
     pub(crate) enrolled: bool,
     /// It is the one that took up the launch.
     pub(crate) took_it_up: bool,
+}
+
+impl Failed {
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(crate) fn into_refusal(self) -> Refusal {
+        Refusal {
+            code: self.code.into(),
+            reason: self.reason,
+            gaps: self.gaps,
+        }
+    }
 }
 
 impl Checks {
@@ -64,7 +90,7 @@ impl Checks {
     }
 
     /// The refusal, if a check failed: the first of them decides the code, all are in the reason.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Failed> {
         let mut reasons: Vec<String> = Vec::new();
         let mut code = None;
         if !self.gaps.is_empty() {
@@ -83,7 +109,7 @@ impl Checks {
             code = code.or(Some(policy_code));
             reasons.push(reason.clone());
         }
-        code.map(|code| Refusal {
+        code.map(|code| Failed {
             code,
             reason: reasons.join("; "),
             gaps: self.gaps.clone(),

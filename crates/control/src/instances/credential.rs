@@ -8,26 +8,25 @@ use aims_links::InstanceGrant;
 use aims_oauth::{CreateWorkloadIdentityError, WorkloadIdentityClaims};
 use aims_types::{Cx, Id, Instance, Timestamp};
 
-use crate::liveness::LiveTask;
+use crate::liveness::LiveChain;
 use crate::{ControlPlane, Fault};
 
 /// How long a workload identity token lives, in seconds; the node renews it before half of that.
 pub const WIT_TTL_SECS: u64 = 5 * 60;
 
-/// A credential for an instance of a live task, and what the record says of it.
+/// A credential for an instance of a live chain, and what the record says of it.
 pub(crate) fn credential(
     plane: &ControlPlane,
     cx: &Cx,
-    live: &LiveTask,
+    live: &LiveChain,
     (instance, key): (Id<Instance>, PublicKey),
 ) -> Result<(InstanceGrant, Object), Fault> {
     let expires_at = live
-        .task
-        .deadline
+        .deadline()
         .min(cx.now.plus(Duration::from_secs(WIT_TTL_SECS)));
     let claims = WorkloadIdentityClaims {
         issuer: Some(plane.parts().config.issuer.clone()),
-        subject: live.agent.spiffe_id.clone(),
+        subject: live.leaf.agent.spiffe_id.clone(),
         instance,
         key,
         issued_at: cx.now,
@@ -52,10 +51,10 @@ pub(crate) fn credential(
         instance,
         wit,
         expires_at: claims.expires_at,
-        grant: live.stored.jws.clone(),
+        grant: live.leaf.stored.jws.clone(),
         issuer: plane.parts().config.issuer.clone(),
         resource: plane.parts().config.resource.clone(),
-        deadline: live.task.deadline,
+        deadline: live.deadline(),
     };
     Ok((grant, body))
 }

@@ -3,7 +3,8 @@
 use aims_links::EndedInstance;
 use aims_types::{Cx, Revision};
 
-use super::ended;
+use super::all_ended;
+use crate::approvals;
 use crate::{ControlPlane, Fault};
 
 /// Why an instance was not ended.
@@ -22,7 +23,7 @@ pub(crate) enum EndError {
 
 crate::fault::internal_arm!(EndError);
 
-/// Ends an instance, once; gives the revision that has to be acknowledged by every gateway.
+/// Ends an instance and what it delegated to, once; gives the revision that has to be acknowledged by every gateway.
 pub(crate) async fn end(
     plane: &ControlPlane,
     cx: &Cx,
@@ -31,16 +32,17 @@ pub(crate) async fn end(
     let mut txn = plane.store().begin().await?;
     let now = txn.revision().await?;
     let revision = txn.revision_next().await?;
-    let mut instance = txn.instance(end.instance).await?.ok_or(EndError::Unknown)?;
+    let instance = txn.instance(end.instance).await?.ok_or(EndError::Unknown)?;
     if instance.node != end.node {
         return Err(EndError::ForeignNode);
     }
-    match ended(txn.as_mut(), cx, &mut instance, (revision, &end.how)).await? {
-        Ok(event) => {
-            txn.commit(vec![event]).await?;
-            Ok(revision)
-        }
+    let how = (revision, end.how.as_str());
+    let mut events = all_ended(txn.as_mut(), cx, vec![instance], how).await?;
+    if events.is_empty() {
         // It ended before; whoever asks again wants the acknowledgement.
-        Err(_) => Ok(now),
+        return Ok(now);
     }
+    events.extend(approvals::withdrawn(txn.as_mut(), cx).await?);
+    txn.commit(events).await?;
+    Ok(revision)
 }

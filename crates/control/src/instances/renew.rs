@@ -2,13 +2,14 @@
 
 use aims_crypto::sha256;
 use aims_json::{Object, to_canonical};
-use aims_links::{InstanceGrant, Refusal};
+use aims_links::InstanceGrant;
 use aims_model::{EventKind, Evidence, EvidenceGap, Instance, Posture};
 use aims_types::{self as types, Cx, Id, Node, Revision};
 
-use super::checks::{Checks, Voucher};
+use super::all_ended;
+use super::checks::{Checks, Failed, Voucher};
 use super::credential::credential;
-use super::ended;
+use crate::approvals;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
 use crate::keyring::parse_jwk;
@@ -27,8 +28,8 @@ pub(crate) enum RenewError {
     #[error("another node vouches for this instance")]
     ForeignNode,
     /// What was seen is not what was attested: the instance was ended at this revision.
-    #[error("{}", .0.reason)]
-    Ended(Box<Refusal>, Revision),
+    #[error("{}", .0.reason())]
+    Ended(Box<Failed>, Revision),
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -41,7 +42,7 @@ impl Refused for RenewError {
         match self {
             Self::NotLive(error) => error.code(),
             Self::ForeignNode => "foreign_node",
-            Self::Ended(refusal, _) => refusal.code,
+            Self::Ended(failed, _) => failed.code(),
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -68,7 +69,7 @@ pub(crate) async fn renew(
         enrolled: is_enrolled_node(txn.as_mut(), node).await?,
         took_it_up: true,
     };
-    let mut checks = Checks::of(&of.agent, &posture, voucher);
+    let mut checks = Checks::of(&of.leaf.agent, &posture, voucher);
     checks
         .gaps
         .extend(changed(&instance.posture.evidence, &posture.evidence)?);
@@ -82,7 +83,7 @@ pub(crate) async fn renew(
     let body = checks
         .to_body(Object::new())?
         .with("instance", id.to_string())
-        .with("agent", of.agent.spiffe_id.as_str())
+        .with("agent", of.leaf.agent.spiffe_id.as_str())
         .with("node", node.to_string())
         .with("renewed", true)
         .with("wit", wit);
@@ -115,25 +116,30 @@ fn changed(attested: &Evidence, seen: &Evidence) -> Result<Option<EvidenceGap>, 
 async fn end_changed(
     plane: &ControlPlane,
     cx: &Cx,
-    mut instance: Instance,
-    (checks, refusal): (&Checks, &Refusal),
+    instance: Instance,
+    (checks, failed): (&Checks, &Failed),
 ) -> Result<Revision, Fault> {
     let mut txn = plane.store().begin().await?;
     let now = txn.revision().await?;
     let revision = txn.revision_next().await?;
-    let how = "what it runs changed";
-    let Ok(end) = ended(txn.as_mut(), cx, &mut instance, (revision, how)).await? else {
+    let instance = txn.instance(instance.id).await?.unwrap_or(instance);
+    let how = (revision, "what it runs changed");
+    let ends = all_ended(txn.as_mut(), cx, vec![instance.clone()], how).await?;
+    if ends.is_empty() {
         // It ended in the meantime.
         return Ok(now);
-    };
+    }
     let body = checks
         .to_body(Object::new())?
         .with("instance", instance.id.to_string())
         .with("node", instance.node.to_string())
-        .with("code", refusal.code)
-        .with("reason", bounded(&refusal.reason))
+        .with("code", failed.code())
+        .with("reason", bounded(failed.reason()))
         .with("renewed", false);
     let refused = event(cx, EventKind::InstanceRefused, body).of_task(instance.task);
-    txn.commit(vec![refused, end]).await?;
+    let mut events = vec![refused];
+    events.extend(ends);
+    events.extend(approvals::withdrawn(txn.as_mut(), cx).await?);
+    txn.commit(events).await?;
     Ok(revision)
 }

@@ -2,7 +2,7 @@
 
 use aims_json::Object;
 use aims_model::{
-    CutOff, EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person, Role, Subject, agent,
+    EnrolledKey, Event, EventKind, KeyOwner, KeyPurpose, Person, Role, Subject, agent,
 };
 use aims_store::Txn;
 use aims_types::{Cx, Name, Revision};
@@ -11,8 +11,9 @@ use crate::access::{AccessError, Operator};
 use crate::agents::{stage_event, staged};
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::init::key_body;
+use crate::kill::cut_off;
 use crate::recording::{Attempt, event};
-use crate::{Committed, ControlPlane, Fault};
+use crate::{Committed, ControlPlane, Fault, approvals};
 
 /// Why a person was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +89,12 @@ async fn remove(
     }
     person.removed_at = Some(cx.now);
     txn.person_update(&person).await?;
-    let cutoff = CutOff {
-        subject: Subject::Person(person.id),
-        at_or_before: revision,
-    };
-    txn.cutoff_insert(&cutoff).await?;
+    cut_off(txn.as_mut(), Subject::Person(person.id), revision).await?;
     let body = super::body(&person).with("cut_off", revision.number());
     let mut events = vec![event(cx, EventKind::PersonRemoved, body)];
     events.extend(retire_keys(txn.as_mut(), cx, &person).await?);
     events.extend(suspend_agents(txn.as_mut(), cx, &person, revision).await?);
+    events.extend(approvals::withdrawn(txn.as_mut(), cx).await?);
     txn.commit(events).await?;
     Ok(plane.published(person, revision).await)
 }

@@ -9,7 +9,7 @@ use aims_types::{Cx, Id, Node, Revision};
 
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::{is_enrolled_node, unknown_node};
-use crate::liveness::{LiveTask, NotLive};
+use crate::liveness::{LiveChain, NotLive};
 use crate::recording::event;
 use crate::{ControlPlane, Fault};
 
@@ -67,14 +67,14 @@ pub(crate) async fn redeem(
         return Err(RedeemError::UnknownNode(requested.node));
     }
     let mut run = usable(txn.as_mut(), cx, requested).await?;
-    let live = LiveTask::find(txn.as_mut(), run.task, cx.now).await?;
+    let live = LiveChain::find(txn.as_mut(), (run.task, run.delegation), cx.now).await?;
     run.redeemed_at = Some(cx.now);
     run.redeemed_by = Some(requested.node);
     txn.run_update(&run).await?;
     let body = Object::new()
         .with("run", run.id.to_string())
         .with("node", requested.node.to_string())
-        .with("agent", live.agent.spiffe_id.as_str())
+        .with("agent", live.leaf.agent.spiffe_id.as_str())
         .with("requested_by", run.requested_by.to_string());
     txn.commit(vec![
         event(cx, EventKind::RunRedeemed, body).of_task(run.task),
@@ -83,8 +83,9 @@ pub(crate) async fn redeem(
     Ok((
         LaunchOrder {
             run: run.id,
-            agent: live.agent,
+            agent: live.leaf.agent,
             task: live.task,
+            delegation: run.delegation,
         },
         revision,
     ))

@@ -38,7 +38,7 @@ pub(crate) async fn refused(
     let body = more
         .with("run", launch.run.to_string())
         .with("node", launch.node.to_string())
-        .with("code", shown(refusal.code))
+        .with("code", shown(&refusal.code))
         .with("reason", bounded(&refusal.reason))
         .with("gaps", value(&bounded_gaps(&refusal.gaps))?)
         .with(
@@ -47,7 +47,7 @@ pub(crate) async fn refused(
         );
     let mut event = event(cx, EventKind::InstanceRefused, body);
     event.task = task;
-    tracing::info!(run = %launch.run, code = refusal.code, reason = bounded(&refusal.reason), "refused");
+    tracing::info!(run = %launch.run, code = %shown(&refusal.code), reason = bounded(&refusal.reason), "refused");
     plane.commit_alone(event).await
 }
 

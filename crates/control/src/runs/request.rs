@@ -9,7 +9,7 @@ use aims_types::{self as types, Cx, Entropy, EntropyError, Id, Name, Secret, Tim
 
 use crate::access::{AccessError, Principal};
 use crate::fault::{INTERNAL, Refused, internal_arm};
-use crate::liveness::{LiveTask, NotLive};
+use crate::liveness::{LiveChain, NotLive};
 use crate::recording::{Attempt, event};
 use crate::{ControlPlane, Fault};
 
@@ -124,13 +124,15 @@ async fn request(
             seen,
         });
     }
-    let live = LiveTask::find(txn.as_mut(), task, cx.now).await?;
+    let live = LiveChain::root(txn.as_mut(), task, cx.now).await?;
     let ticket = new_ticket(cx.entropy.as_ref())?;
     let run = Run {
         id: cx.id()?,
         task,
-        agent: live.agent.id,
+        agent: live.leaf.agent.id,
+        delegation: live.leaf.grant.id,
         requested_by: principal.person().id,
+        parent: None,
         ticket: sha256(ticket.expose().as_bytes()),
         expires_at: cx.now.plus(Duration::from_secs(TICKET_TTL_SECS)),
         redeemed_at: None,
@@ -139,7 +141,7 @@ async fn request(
     txn.run_insert(&run).await?;
     let body = Object::new()
         .with("run", run.id.to_string())
-        .with("agent", live.agent.spiffe_id.as_str())
+        .with("agent", live.leaf.agent.spiffe_id.as_str())
         .with("expires_at", run.expires_at.unix_millis());
     txn.commit(vec![event(cx, EventKind::RunRequested, body).of_task(task)])
         .await?;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use aims_crypto::{PublicKey, sha256};
+use aims_crypto::sha256;
 use aims_jose::{Jws, JwsLimits, ParseJwsError, VerifyError};
 use aims_model::grant::{CONSENT_TYP, Consent, GRANT_TTL_SECS_MAX};
-use aims_model::{EnrolledKey, GrantError, KeyOwner, KeyPurpose, Person};
+use aims_model::{GrantError, Person};
 use aims_store::Reader;
 use aims_types::{Digest, Timestamp, TrustDomain};
 
-use crate::Fault;
 use crate::chain::payload;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::keyring::{BadKey, parse_jwk};
+use crate::{Fault, people};
 
 /// Longest consent. The grant that holds it, and the authority a second time, has to stay within
 /// what every party reads as a token (16 KiB).
@@ -111,7 +111,8 @@ impl Consented {
             .kid
             .as_deref()
             .ok_or(ConsentError::ForeignKey)?;
-        let key = key_of(reader, kid, person).await?;
+        let key = people::key_of(reader, kid, person).await?;
+        let key = parse_jwk(&key.ok_or(ConsentError::ForeignKey)?.jwk)?;
         parsed.verify(&key, CONSENT_TYP)?;
         let claims = payload(&jws).ok_or(ConsentError::ForeignKey)?;
         let consent = Consent::from_claims(&claims)?;
@@ -153,20 +154,4 @@ fn check_times(consent: &Consent, now: Timestamp) -> Result<(), ConsentError> {
         return Err(ConsentError::Deadline);
     }
     Ok(())
-}
-
-async fn key_of(
-    reader: &mut dyn Reader,
-    kid: &str,
-    person: &Person,
-) -> Result<PublicKey, ConsentError> {
-    let theirs = |key: &EnrolledKey| {
-        key.purpose == KeyPurpose::Person
-            && key.owner == KeyOwner::Person(person.id)
-            && key.retired_at.is_none()
-    };
-    match reader.key(kid).await?.filter(theirs) {
-        Some(key) => Ok(parse_jwk(&key.jwk)?),
-        None => Err(ConsentError::ForeignKey),
-    }
 }

@@ -1,14 +1,14 @@
-//! Housekeeping: tasks whose deadline passed are ended, with their cut-offs and records.
+//! Housekeeping: what is past its deadline is ended, with its cut-offs and records.
 
 use aims_model::Task;
 use aims_model::task::Stage;
-use aims_store::PAGE_LEN_MAX;
+use aims_store::{PAGE_LEN_MAX, Reader};
 use aims_types::Cx;
 
 use super::ended;
 use crate::access::{AccessError, Itself};
 use crate::fault::{INTERNAL, Refused, internal_arm};
-use crate::{Committed, ControlPlane, Fault};
+use crate::{Committed, ControlPlane, Fault, approvals};
 
 /// Why nothing was expired.
 #[derive(Debug, thiserror::Error)]
@@ -33,26 +33,24 @@ impl Refused for ExpireError {
 }
 
 impl ControlPlane {
-    /// Ends the tasks whose deadline passed. `None` if there were none. For the server itself.
+    /// Ends the tasks whose deadline passed, and the requests for approval that nothing can come
+    /// of any more. `None` if there were none. For the server itself.
     pub async fn expire(&self, cx: &Cx) -> Result<Option<Committed<Vec<Task>>>, ExpireError> {
         Itself::admit(cx)?;
-        let overdue =
-            |task: &Task| matches!(task.stage, Stage::Open { .. }) && task.deadline <= cx.now;
-        if !self
-            .store()
-            .read()
-            .await?
-            .tasks(PAGE_LEN_MAX)
-            .await?
-            .iter()
-            .any(overdue)
-        {
+        if !is_anything_overdue(self.store().read().await?.as_mut(), cx).await? {
             return Ok(None);
         }
         let cx = cx.clone();
         self.to_the_end(|plane| async move { expire(&plane, &cx).await.map(Some) })
             .await
     }
+}
+
+async fn is_anything_overdue(reader: &mut dyn Reader, cx: &Cx) -> Result<bool, Fault> {
+    let overdue =
+        |task: &Task| !matches!(task.stage, Stage::Ended { .. }) && task.deadline <= cx.now;
+    Ok(reader.tasks(PAGE_LEN_MAX).await?.iter().any(overdue)
+        || approvals::is_any_over(reader, cx.now).await?)
 }
 
 async fn expire(plane: &ControlPlane, cx: &Cx) -> Result<Committed<Vec<Task>>, ExpireError> {
@@ -69,6 +67,8 @@ async fn expire(plane: &ControlPlane, cx: &Cx) -> Result<Committed<Vec<Task>>, E
             events.push(event);
         }
     }
+    events.extend(approvals::timed_out(txn.as_mut(), cx).await?);
+    events.extend(approvals::withdrawn(txn.as_mut(), cx).await?);
     txn.commit(events).await?;
     Ok(plane.published(expired, revision).await)
 }

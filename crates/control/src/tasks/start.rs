@@ -1,9 +1,8 @@
 //! Starting a task: the person's consent becomes the root delegation.
 
 use aims_authority::{Authority, Detail};
-use aims_jose::{SigningHeader, sign};
 use aims_json::Object;
-use aims_model::grant::{Delegator, GRANT_TYP, grant_digest};
+use aims_model::grant::{Delegator, grant_digest};
 use aims_model::task::Stage;
 use aims_model::{Agent, Event, EventKind, Grant, Person, PolicyVersion, Task, ToolServer, agent};
 use aims_store::{ReplayKind, StoredGrant, Txn};
@@ -11,7 +10,9 @@ use aims_types::{self as types, Cx, Id, Name, Revision};
 
 use super::consent::{ConsentError, Consented};
 use crate::access::{AccessError, Principal};
+use crate::chain::sign_grant;
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::liveness::{NotLive, policy_lives};
 use crate::policies::policy_body;
 use crate::recording::{Attempt, event};
 use crate::rules::{self, Hop};
@@ -52,6 +53,9 @@ pub enum StartTaskError {
     /// Nobody answers for the agent.
     #[error("the owner of agent `{0}` was removed; register another agent")]
     NoOwner(Name),
+    /// The policy in force was killed.
+    #[error(transparent)]
+    NotLive(#[from] NotLive),
     /// The authority allows nothing.
     #[error("the authority allows nothing; name at least one tool or host")]
     EmptyAuthority,
@@ -92,6 +96,7 @@ impl Refused for StartTaskError {
             Self::UnknownAgent(_) => "unknown_agent",
             Self::AgentNotActive { .. } => "agent_not_active",
             Self::NoOwner(_) => "no_owner",
+            Self::NotLive(error) => error.code(),
             Self::EmptyAuthority => "empty_authority",
             Self::UnknownServer(_) => "unknown_server",
             Self::UnknownTool { .. } => "unknown_tool",
@@ -202,6 +207,8 @@ async fn authorise(txn: &mut dyn Txn, hop: &Hopped<'_>) -> Result<PolicyVersion,
         .await?
         .filter(|owner| owner.removed_at.is_none());
     let owner = owner.ok_or_else(|| StartTaskError::NoOwner(agent.name.clone()))?;
+    let cutoffs = txn.cutoffs().await?;
+    policy_lives(txn, &cutoffs).await?;
     let servers = txn.servers().await?;
     check_names(&consent.authority, &servers)?;
     let policy = txn.policy_current().await?;
@@ -210,6 +217,7 @@ async fn authorise(txn: &mut dyn Txn, hop: &Hopped<'_>) -> Result<PolicyVersion,
         .map_err(|error| Fault::Inconsistent(error.to_string()))?;
     let hop = Hop {
         person: hop.principal.person(),
+        above: &[],
         agent,
         owner: &owner,
         task: hop.task,
@@ -279,21 +287,7 @@ fn issue(
         issued_at: cx.now,
         expires_at: consent.deadline,
     };
-    let claims = grant
-        .to_claims()
-        .map_err(|error| Fault::Inconsistent(error.to_string()))?;
-    let key = &plane.keyring().grant;
-    let jws = sign(
-        &SigningHeader::new(GRANT_TYP).kid(&key.kid),
-        &claims,
-        &key.signer,
-    )?;
-    let stored = StoredGrant {
-        id: grant.id,
-        digest: grant_digest(&jws),
-        task: hop.task,
-        jws,
-    };
+    let stored = sign_grant(plane, &grant)?;
     Ok((grant, stored))
 }
 

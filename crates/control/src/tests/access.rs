@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use aims_model::{EventKind, Role};
+use aims_links::Control;
+use aims_model::approval::Answer;
+use aims_model::{EventKind, PointKind, Role};
 use aims_types::{self as types, Actor, Cx, Id};
 
-use super::peer::Peer;
+use super::approvals::{asked, signed_answer};
+use super::kill::killing;
+use super::peer::{Peer, Walls};
 use super::world::{Somebody, World, agent, jwk, launch, new_key, server, signed, text};
 use crate::{EnrolPerson, Refused};
 
@@ -26,17 +30,26 @@ pub(super) enum Op {
     Policy,
     TaskStart,
     TaskEnd,
+    TaskFreeze,
+    TaskResume,
     Tasks,
     Task,
     RunRequest,
     Trace,
+    KillTask,
+    KillAgent,
+    Approvals,
+    Approval,
+    ApprovalAnswer,
+    JoinTokenCreate,
+    Points,
     Expire,
     NodeJoin,
     GatewayJoin,
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::PersonEnrol,
         Self::PersonRemove,
         Self::People,
@@ -51,10 +64,19 @@ impl Op {
         Self::Policy,
         Self::TaskStart,
         Self::TaskEnd,
+        Self::TaskFreeze,
+        Self::TaskResume,
         Self::Tasks,
         Self::Task,
         Self::RunRequest,
         Self::Trace,
+        Self::KillTask,
+        Self::KillAgent,
+        Self::Approvals,
+        Self::Approval,
+        Self::ApprovalAnswer,
+        Self::JoinTokenCreate,
+        Self::Points,
         Self::Expire,
         Self::NodeJoin,
         Self::GatewayJoin,
@@ -62,10 +84,21 @@ impl Op {
 
     /// Whether it only looks.
     const fn reads(self) -> bool {
-        use Op::{Agents, People, Policy, Servers, Task, Tasks, Trace};
+        use Op::{
+            Agents, Approval, Approvals, People, Points, Policy, Servers, Task, Tasks, Trace,
+        };
         matches!(
             self,
-            People | Agents | Servers | Policy | Tasks | Task | Trace
+            People
+                | Agents
+                | Servers
+                | Policy
+                | Tasks
+                | Task
+                | Trace
+                | Approvals
+                | Approval
+                | Points
         )
     }
 }
@@ -75,6 +108,10 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) mia: Somebody,
     pub(super) task: Id<types::Task>,
+    /// A frozen task.
+    frozen: Id<types::Task>,
+    /// What an instance of a third task waits for.
+    approval: aims_model::Approval,
 }
 
 impl Stage {
@@ -86,10 +123,22 @@ impl Stage {
         world.plane.agent_register(&cx, draft).await.unwrap();
         world.enrol("victor", Role::Member).await;
         let task = world.start(&mia, "notes").await.task.id;
-        Self { world, mia, task }
+        let frozen = world.start(&mia, "notes").await.task.id;
+        world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let running = world.running(&mia, "notes").await;
+        let asked = asked(&world, &mia, &running).await;
+        let approval = world.plane.approval_ask(world.gateway_id, asked).await;
+        Self {
+            approval: approval.unwrap().unwrap(),
+            world,
+            mia,
+            task,
+            frozen,
+        }
     }
 
     /// Does the operation in the context; gives the code of the refusal.
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(super) async fn perform(
         &self,
         op: Op,
@@ -126,15 +175,43 @@ impl Stage {
                 code(plane.task_start(cx, &signed(&consent, &somebody.key)).await)
             }
             Op::TaskEnd => code(plane.task_end(cx, self.task).await),
+            Op::TaskFreeze => code(plane.task_freeze(cx, self.task).await),
+            Op::TaskResume => code(plane.task_resume(cx, self.frozen).await),
+            Op::KillTask => code(
+                plane
+                    .kill(cx, killing("task", &self.task.to_string()))
+                    .await,
+            ),
+            Op::KillAgent => code(plane.kill(cx, killing("agent", "notes")).await),
+            Op::Approvals => code(plane.approvals(cx, false).await),
+            Op::Approval => code(plane.approval_shown(cx, self.approval.id).await),
+            Op::ApprovalAnswer => {
+                let answer = Answer {
+                    person: somebody.id,
+                    audience: "aims.local".parse().unwrap(),
+                    issued_at: self.world.now(),
+                    approval: self.approval.id,
+                    digest: self.approval.digest,
+                    approve: true,
+                    reason: String::new(),
+                };
+                let jws = signed_answer(&answer, &somebody.key);
+                code(plane.approval_answer(cx, self.approval.id, &jws).await)
+            }
+            Op::JoinTokenCreate => code(plane.join_token_create(cx, PointKind::Node).await),
+            Op::Points => code(plane.points(cx).await),
             Op::Tasks => code(plane.tasks(cx).await),
             Op::Task => code(plane.task(cx, self.task).await),
             Op::RunRequest => code(plane.run_request(cx, launch(self.task)).await),
             Op::Trace => code(plane.trace(cx, self.task).await),
             Op::Expire => code(plane.expire(cx).await),
-            Op::NodeJoin => code(plane.node_join(cx, &jwk(&new_key()), "other").await),
+            Op::NodeJoin => {
+                let walls = Arc::new(Walls::default());
+                code(plane.node_join(cx, &jwk(&new_key()), "other", walls).await)
+            }
             Op::GatewayJoin => {
-                let peer = Arc::new(Peer::default());
-                code(plane.gateway_join(cx, Id::from_u128(7), peer).await)
+                let (peer, jwk) = (Arc::new(Peer::default()), jwk(&new_key()));
+                code(plane.gateway_join(cx, Id::from_u128(7), &jwk, peer).await)
             }
         }
     }
@@ -154,12 +231,18 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         | Op::AgentSuspend
         | Op::AgentRetire
         | Op::ServerRegister
+        | Op::KillAgent
+        | Op::ApprovalAnswer
+        | Op::JoinTokenCreate
         | Op::PolicyActivate => [ROLE, ROLE, ROLE],
-        Op::People => [None, ROLE, ROLE],
-        Op::Agents | Op::Servers | Op::Policy | Op::Tasks => [None, None, None],
+        Op::People | Op::Points => [None, ROLE, ROLE],
+        Op::Agents | Op::Servers | Op::Policy | Op::Tasks | Op::Approvals => [None, None, None],
         Op::TaskStart => [ROLE, OWNER, None],
-        Op::TaskEnd | Op::RunRequest => [ROLE, UNKNOWN, None],
+        Op::TaskEnd | Op::TaskFreeze | Op::TaskResume | Op::KillTask | Op::RunRequest => {
+            [ROLE, UNKNOWN, None]
+        }
         Op::Task | Op::Trace => [None, UNKNOWN, None],
+        Op::Approval => [None, Some("unknown_approval"), None],
         Op::Expire | Op::NodeJoin | Op::GatewayJoin => [SERVER, SERVER, SERVER],
     }
 }
@@ -242,11 +325,11 @@ async fn members_see_what_is_theirs_and_others_see_nothing_of_it() {
     let max = world.enrol("max", Role::Member).await;
     assert_eq!(plane.agents(&world.cx(&stage.mia)).await.unwrap().len(), 2);
     assert_eq!(plane.agents(&world.cx(&max)).await.unwrap(), []);
-    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 1);
+    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 3);
     assert_eq!(plane.tasks(&world.cx(&max)).await.unwrap(), []);
     assert_eq!(
         plane.tasks(&world.cx(&world.operator)).await.unwrap().len(),
-        1
+        3
     );
 }
 
@@ -264,4 +347,27 @@ async fn only_operators_see_the_environment_of_servers() {
     assert!(seen[0].spec.env.is_empty());
     let records = world.records_of(EventKind::ServerRegistered).await;
     assert!(!format!("{records:?}").contains("hush"));
+}
+
+#[tokio::test]
+async fn an_approver_answers_and_sees_questions_and_does_nothing_else() {
+    const ROLE: Option<&str> = Some("role_not_allowed");
+    for op in Op::ALL {
+        let stage = Stage::new().await;
+        let judge = stage.world.enrol("judge", Role::Approver).await;
+        let done = stage.perform(op, &stage.world.cx(&judge), &judge).await;
+        let expected = match op {
+            Op::ApprovalAnswer
+            | Op::Approval
+            | Op::Approvals
+            | Op::Agents
+            | Op::Servers
+            | Op::Policy
+            | Op::Tasks => None,
+            Op::Task | Op::Trace => Some("unknown_task"),
+            Op::Expire | Op::NodeJoin | Op::GatewayJoin => Some("not_the_server"),
+            _ => ROLE,
+        };
+        assert_eq!(done.err(), expected, "{op:?}");
+    }
 }

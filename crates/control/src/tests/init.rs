@@ -13,9 +13,9 @@ async fn initialisation_makes_keys_operator_and_policy_and_records_them_first() 
     let records = world.records().await;
     let kinds: Vec<EventKind> = records.iter().map(|record| record.event.kind).collect();
     assert_eq!(kinds[0], EventKind::DomainCreated);
-    assert_eq!(kinds[1..5], [EventKind::KeyEnrolled; 4]);
+    assert_eq!(kinds[1..6], [EventKind::KeyEnrolled; 5]);
     assert_eq!(
-        kinds[5..7],
+        kinds[6..8],
         [EventKind::PersonEnrolled, EventKind::PolicyActivated]
     );
     let people = world
@@ -30,7 +30,8 @@ async fn initialisation_makes_keys_operator_and_policy_and_records_them_first() 
         let mut found = custody.iter().filter(|info| info.purpose == purpose);
         found.next().unwrap().public.alg()
     };
-    assert_eq!(custody.len(), 3);
+    assert_eq!(custody.len(), 4);
+    assert_eq!(alg(Purpose::Ca), Alg::Es256);
     assert_eq!(alg(Purpose::Token), Alg::Es256);
     assert_eq!(alg(Purpose::Grant), Alg::Ed25519);
     assert_eq!(alg(Purpose::Log), Alg::Ed25519);
@@ -52,7 +53,7 @@ async fn a_store_is_initialised_once() {
     assert!(matches!(again, Err(InitError::AlreadyInitialised(_))));
     assert_eq!(world.revision().await, before);
     assert_eq!(world.records().await.len(), records);
-    assert_eq!(world.parts.keys.list().unwrap().len(), 3);
+    assert_eq!(world.parts.keys.list().unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use aims_model::{Event, EventKind, Record, Source, Subject};
 use aims_tlog::NoteSigner;
 use aims_types::{Actor, Id};
 
-use super::world::{World, jwk};
+use super::world::{World, jwk, new_key};
 use crate::{ControlPlane, Parts, RecordSink, Refused, log_key};
 
 #[tokio::test]
@@ -18,16 +18,39 @@ async fn a_node_keeps_its_identity_and_its_key_is_its_own() {
     let cx = world.plane.cx(Actor::Server).unwrap();
     let again = world
         .plane
-        .node_join(&cx, &jwk(&world.node.key), "host")
+        .node_join(&cx, &jwk(&world.node.key), "host", world.walls.clone())
         .await;
     assert_eq!(again.unwrap(), world.node.id);
     let taken = world
         .plane
-        .node_join(&cx, &jwk(&world.operator.key), "host")
+        .node_join(&cx, &jwk(&world.operator.key), "host", world.walls.clone())
         .await;
     assert_eq!(taken.unwrap_err().code(), "key_taken");
-    let bad = world.plane.node_join(&cx, "[]", "host").await;
+    let walls = world.walls.clone();
+    let bad = world.plane.node_join(&cx, "[]", "host", walls).await;
     assert_eq!(bad.unwrap_err().code(), "bad_key");
+}
+
+#[tokio::test]
+async fn a_gateway_keeps_its_key_and_its_key_is_its_own() {
+    let world = World::new().await;
+    let cx = world.plane.cx(Actor::Server).unwrap();
+    let key = jwk(&new_key());
+    let join = |id: u128, jwk: String| {
+        let (plane, link, cx) = (&world.plane, world.gateway.clone(), &cx);
+        async move { plane.gateway_join(cx, Id::from_u128(id), &jwk, link).await }
+    };
+    assert_eq!(join(7, key.clone()).await.unwrap(), Id::from_u128(7));
+    let before = world.revision().await;
+    assert_eq!(join(7, key.clone()).await.unwrap(), Id::from_u128(7));
+    assert_eq!(world.revision().await, before);
+    assert_eq!(join(8, key).await.unwrap_err().code(), "key_taken");
+    let taken = join(8, jwk(&world.node.key)).await;
+    assert_eq!(taken.unwrap_err().code(), "key_taken");
+    assert_eq!(
+        join(8, "[]".to_owned()).await.unwrap_err().code(),
+        "bad_key"
+    );
 }
 
 #[tokio::test]
@@ -38,7 +61,7 @@ async fn the_instances_of_a_node_that_joins_again_have_ended() {
     let cx = world.plane.cx(Actor::Server).unwrap();
     world
         .plane
-        .node_join(&cx, &jwk(&world.node.key), "host")
+        .node_join(&cx, &jwk(&world.node.key), "host", world.walls.clone())
         .await
         .unwrap();
     assert!(
@@ -55,14 +78,14 @@ async fn the_instances_of_a_node_that_joins_again_have_ended() {
     let before = world.revision().await;
     world
         .plane
-        .node_join(&cx, &jwk(&world.node.key), "host")
+        .node_join(&cx, &jwk(&world.node.key), "host", world.walls.clone())
         .await
         .unwrap();
     assert_eq!(world.revision().await, before);
 }
 
 /// The same server with its log, which the gateway joined again.
-async fn with_log(world: &World) -> (ControlPlane, Arc<Sequencer>) {
+pub(super) async fn with_log(world: &World) -> (ControlPlane, Arc<Sequencer>) {
     let store = world.parts.store.clone();
     let key = log_key(store.as_ref(), &world.parts.keys).await.unwrap();
     let name = "aims.local/log".parse().unwrap();
@@ -78,7 +101,7 @@ async fn with_log(world: &World) -> (ControlPlane, Arc<Sequencer>) {
     let cx = plane.cx(Actor::Server).unwrap();
     let link = world.gateway.clone();
     plane
-        .gateway_join(&cx, world.gateway_id, link)
+        .gateway_join(&cx, world.gateway_id, &jwk(&new_key()), link)
         .await
         .unwrap();
     (plane, log)

@@ -1,16 +1,18 @@
-//! A gateway as a small peer of its own: it keeps what it was given and fails when told to.
+//! A gateway and a node as small peers of their own: they keep what they were given and fail when
+//! told to.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_links::{
-    Body, ConnectReply, ControlState, Enforce, EnforceError, InspectError, LinkError,
+    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Vouch,
 };
+use aims_model::receipt::Ended;
 use aims_model::{ServerSpec, Subject, ToolPin};
-use aims_types::{Name, Revision};
+use aims_types::{Id, Instance, Name, Revision};
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 /// A gateway that keeps every state that it was given.
@@ -21,8 +23,12 @@ pub(super) struct Peer {
     /// How many more states it does not answer.
     pub(super) misses: AtomicU64,
     pub(super) unusable: AtomicBool,
+    /// How often it was given a state, taken over or not.
+    pub(super) asked: AtomicU64,
     pub(super) inspections: AtomicU64,
     pub(super) no_server: AtomicBool,
+    /// What it says that it ended.
+    pub(super) ended: Mutex<Ended>,
     /// Whether it does not come back from a state until it is released.
     pub(super) hangs: AtomicBool,
     pub(super) released: Notify,
@@ -35,6 +41,20 @@ impl Peer {
 
     pub(super) fn newest(&self) -> Arc<ControlState> {
         self.states().pop().unwrap()
+    }
+
+    /// Waits until it has a state at `revision`, for one that nobody else waits for.
+    pub(super) async fn reaches(&self, revision: Revision) {
+        while self.newest().revision < revision {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until it was given more than `before` states.
+    pub(super) async fn is_asked_after(&self, before: u64) {
+        while self.asked.load(Ordering::SeqCst) <= before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Whether the newest state cuts off what was minted at `minted` under the subject.
@@ -53,14 +73,6 @@ fn no_answer() -> LinkError {
 
 #[async_trait]
 impl Enforce for Peer {
-    async fn http(&self, _: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
-        Err(no_answer())
-    }
-
-    async fn connect(&self, _: http::Request<()>) -> Result<ConnectReply, LinkError> {
-        Err(no_answer())
-    }
-
     async fn inspect(&self, _: Name, _: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
         self.inspections.fetch_add(1, Ordering::SeqCst);
         if self.no_server.load(Ordering::SeqCst) {
@@ -69,7 +81,8 @@ impl Enforce for Peer {
         Ok(vec![pin("git_log"), pin("git_show")])
     }
 
-    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
+    async fn apply(&self, state: Arc<ControlState>) -> Result<Applied, EnforceError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
             self.released.notified().await;
         }
@@ -85,7 +98,45 @@ impl Enforce for Peer {
             return Err(EnforceError::Unusable { revision, reason });
         }
         self.states.lock().unwrap().push(state);
-        Ok(revision)
+        let ended = self.ended.lock().unwrap().clone();
+        Ok(Applied { revision, ended })
+    }
+}
+
+/// A node that keeps every cut that it was told of.
+#[derive(Default)]
+pub(super) struct Walls {
+    cuts: Mutex<Vec<Cut>>,
+    /// Whether it does not come back from a cut until it is released.
+    pub(super) hangs: AtomicBool,
+    pub(super) released: Notify,
+}
+
+impl Walls {
+    /// The instances that it was told to end, in the order of telling.
+    pub(super) fn ended(&self) -> Vec<Id<Instance>> {
+        let cuts = self.cuts.lock().unwrap();
+        cuts.iter().flat_map(|cut| cut.instances.clone()).collect()
+    }
+
+    /// The revision of the last cut.
+    pub(super) fn newest(&self) -> Revision {
+        self.cuts.lock().unwrap().last().unwrap().revision
+    }
+}
+
+#[async_trait]
+impl Vouch for Walls {
+    async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            self.released.notified().await;
+        }
+        let instances = u32::try_from(cut.instances.len()).unwrap();
+        self.cuts.lock().unwrap().push(cut);
+        Ok(Ended {
+            instances,
+            ..Ended::default()
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use aims_model::{EventKind, Role};
 use aims_types::{Actor, Id};
 
 use super::peer::Peer;
-use super::world::{POLICY, World};
+use super::world::{POLICY, World, jwk, new_key};
 use crate::Refused;
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_gateway_has_the_newest_state_when_it_has_joined() {
     let cx = world.plane.cx(Actor::Server).unwrap();
     world
         .plane
-        .gateway_join(&cx, Id::from_u128(5), late.clone())
+        .gateway_join(&cx, Id::from_u128(5), &jwk(&new_key()), late.clone())
         .await
         .unwrap();
     let (state, newest) = (world.plane.state().await.unwrap(), late.newest());
@@ -36,7 +36,7 @@ async fn concurrent_changes_reach_every_gateway_in_the_order_of_revisions() {
     let cx = world.plane.cx(Actor::Server).unwrap();
     world
         .plane
-        .gateway_join(&cx, Id::from_u128(5), other.clone())
+        .gateway_join(&cx, Id::from_u128(5), &jwk(&new_key()), other.clone())
         .await
         .unwrap();
     let cx = world.cx(&world.operator);
@@ -62,13 +62,49 @@ async fn a_gateway_that_lapses_is_named_and_the_change_stays() {
     let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
     assert_eq!(done.lapsed.len(), 1);
     assert_eq!(done.lapsed[0].gateway, world.gateway_id);
-    assert!(!done.lapsed[0].denies_everything);
+    assert!(done.lapsed[0].why.contains("silent"));
     assert_eq!(world.plane.policy(&cx).await.unwrap(), done.value);
+    // It was said once; until it is heard again nobody waits for it. It gets what it missed.
+    let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
+    assert!(done.lapsed.is_empty());
     world.gateway.silent.store(false, Ordering::SeqCst);
+    let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
+    world.gateway.reaches(done.revision).await;
     world.gateway.unusable.store(true, Ordering::SeqCst);
     let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
-    assert!(done.lapsed[0].denies_everything);
+    assert!(done.lapsed[0].why.contains("can't use"));
     world.gateway.unusable.store(false, Ordering::SeqCst);
+    let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
+    assert!(done.lapsed.is_empty());
+    world.gateway.reaches(done.revision).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_does_not_hold_up_the_others_and_gets_one_state_at_a_time() {
+    let (world, _) = World::ready().await;
+    let good = Arc::new(Peer::default());
+    let cx = world.plane.cx(Actor::Server).unwrap();
+    world
+        .plane
+        .gateway_join(&cx, Id::from_u128(5), &jwk(&new_key()), good.clone())
+        .await
+        .unwrap();
+    let cx = world.cx(&world.operator);
+    let asked = world.gateway.asked.load(Ordering::SeqCst);
+    let taken = world.gateway.states().len();
+    world.gateway.hangs.store(true, Ordering::SeqCst);
+    for lapsed in [1, 0, 0] {
+        // Without a lease nothing is allowed there: it is named once, then nobody waits for it.
+        let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
+        assert_eq!(done.lapsed.len(), lapsed);
+        assert_eq!(good.newest().revision, done.revision);
+    }
+    assert_eq!(world.gateway.asked.load(Ordering::SeqCst), asked + 1);
+    // It comes back to where the others are, with two states for three changes.
+    world.gateway.hangs.store(false, Ordering::SeqCst);
+    world.gateway.released.notify_one();
+    world.gateway.reaches(world.revision().await).await;
+    assert_eq!(world.gateway.states().len(), taken + 2);
     let done = world.plane.policy_activate(&cx, POLICY).await.unwrap();
     assert!(done.lapsed.is_empty());
     assert_eq!(world.gateway.newest().revision, done.revision);
@@ -82,11 +118,11 @@ async fn a_gateway_that_does_not_take_the_state_does_not_join() {
     let (cx, id) = (world.plane.cx(Actor::Server).unwrap(), Id::from_u128(5));
     let refused = world
         .plane
-        .gateway_join(&cx, id, mute.clone())
+        .gateway_join(&cx, id, &jwk(&new_key()), mute.clone())
         .await
         .unwrap_err();
     assert_eq!(refused.code(), "gateway_not_ready");
-    let head: Result<u64, LinkError> = world.plane.records_head(id).await;
+    let head: Result<u64, LinkError> = world.plane.records_head(Id::from_u128(6)).await;
     assert!(head.unwrap_err().reason.contains("not joined"));
     let done = world
         .plane

@@ -13,7 +13,11 @@ use super::world::{Running, Somebody, World, kid, new_key, signed};
 use crate::Refused;
 
 /// Runs both so that the first one gets the store's lock before the second one.
-async fn in_order<A: Future, B: Future>(world: &World, a: A, b: B) -> (A::Output, B::Output) {
+pub(super) async fn in_order<A: Future, B: Future>(
+    world: &World,
+    a: A,
+    b: B,
+) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     // The one writer is held until both wait for it; they are served in the order of asking.
     let held = world.parts.store.begin().await.unwrap();

@@ -169,7 +169,7 @@ async fn what_a_node_refuses_is_recorded_with_what_it_expected_and_saw() {
         seen: "nothing".to_owned(),
     };
     let refusal = aims_links::Refusal {
-        code: "not_there",
+        code: "not_there".into(),
         reason: "the program is not there".to_owned(),
         gaps: vec![gap.clone(); 1000],
     };

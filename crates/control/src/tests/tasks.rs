@@ -32,7 +32,10 @@ async fn the_root_grant_says_exactly_what_the_person_consented_to() {
     assert_eq!(grant.parent, None);
     let Delegator::Person {
         id, consent: kept, ..
-    } = grant.delegator;
+    } = grant.delegator
+    else {
+        panic!("a root is from a person")
+    };
     assert_eq!((id, kept), (mia.id, jws));
     let chain = world
         .plane

@@ -10,10 +10,10 @@ use aims_oauth::{
     AccessToken, ClientCredential, ErrorResponse, TokenExchange, TokenExpect, TokenRequest,
     TokenResponse, TokenType, TypedToken, VerifiedAccessToken,
 };
-use aims_types::{Actor, Id, Secret};
+use aims_types::{Id, Secret};
 use bytes::Bytes;
 
-use super::world::{Host, ISSUER, RESOURCE, Running, World, jwk, new_key, signed, text};
+use super::world::{Host, ISSUER, RESOURCE, Running, World, new_key, signed, text};
 use crate::tokens::TrustedKeys;
 
 /// A request that a test can spoil before it is sent.
@@ -173,14 +173,7 @@ fn expected(status: u16, error: &str, code: &str) -> (u16, String, String) {
 async fn whoever_is_not_the_instances_node_gets_nothing() {
     let (world, mia) = World::ready().await;
     let running = world.running(&mia, "notes").await;
-    let server = world.plane.cx(Actor::Server).unwrap();
-    let key = new_key();
-    let id = world
-        .plane
-        .node_join(&server, &jwk(&key), "other")
-        .await
-        .unwrap();
-    let other = Host { id, key };
+    let other = world.other_node().await;
     let forged = Host {
         id: world.node.id,
         key: new_key(),

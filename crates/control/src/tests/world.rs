@@ -9,10 +9,15 @@ use aims_crypto::{Alg, Signer, SigningKey};
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_keys::{KeyStore, MasterKey};
-use aims_links::{Attestation, Control, InstanceGrant, RequestedRun};
+use aims_lease::Terms;
+use aims_links::{
+    Attestation, Control, InstanceGrant, LeaseAsk, LeaseGrant, Refusal, RequestedRun,
+};
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::grant::{CONSENT_TYP, Consent};
-use aims_model::{Assurance, EventKind, Evidence, Expected, Posture, Record, Role, ServerSpec};
+use aims_model::{
+    Assurance, EventKind, Evidence, Expected, Point, Posture, Record, Role, ServerSpec,
+};
 use aims_oauth::{AssertionClaims, ClientAssertion, HttpUri, dpop};
 use aims_store_sqlite::SqliteStore;
 use aims_types::ambient::SystemEntropy;
@@ -21,7 +26,7 @@ use aims_types::{
     Timestamp,
 };
 
-use super::peer::Peer;
+use super::peer::{Peer, Walls};
 use crate::{
     Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent, RegisterServer,
     RequestRun, StartedTask, initialise,
@@ -82,6 +87,8 @@ pub(super) struct World {
     pub(super) gateway_id: Id<Gateway>,
     pub(super) operator: Somebody,
     pub(super) node: Host,
+    /// The node as the server reaches it.
+    pub(super) walls: Arc<Walls>,
     directory: tempfile::TempDir,
 }
 
@@ -97,8 +104,10 @@ pub(super) async fn parts(directory: &std::path::Path) -> (Parts, Arc<FakeClock>
         keys: Arc::new(keys),
         clock: clock.clone(),
         entropy,
+        boot: "boot-1".to_owned(),
         records: Arc::new(NoLog),
         config: Config {
+            lease: Terms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },
@@ -143,11 +152,14 @@ impl World {
         let gateway = Arc::new(Peer::default());
         let gateway_id = Id::from_u128(42);
         plane
-            .gateway_join(&server, gateway_id, gateway.clone())
+            .gateway_join(&server, gateway_id, &jwk(&new_key()), gateway.clone())
             .await
             .unwrap();
-        let key = new_key();
-        let id = plane.node_join(&server, &jwk(&key), "host").await.unwrap();
+        let (key, walls) = (new_key(), Arc::new(Walls::default()));
+        let id = plane
+            .node_join(&server, &jwk(&key), "host", walls.clone())
+            .await
+            .unwrap();
         Self {
             plane,
             parts,
@@ -156,6 +168,7 @@ impl World {
             gateway_id,
             operator,
             node: Host { id, key },
+            walls,
             directory,
         }
     }
@@ -172,6 +185,32 @@ impl World {
             .await
             .unwrap();
         (world, mia)
+    }
+
+    /// Another node that has joined.
+    pub(super) async fn other_node(&self) -> Host {
+        let (key, walls) = (new_key(), Arc::new(Walls::default()));
+        let cx = self.plane.cx(Actor::Server).unwrap();
+        let id = self.plane.node_join(&cx, &jwk(&key), "other", walls).await;
+        Host {
+            id: id.unwrap(),
+            key,
+        }
+    }
+
+    /// Asks for a lease of `point`, where `in_force` is in force.
+    pub(super) async fn renew(
+        &self,
+        point: Point,
+        in_force: Revision,
+    ) -> Result<LeaseGrant, Refusal> {
+        let ask = LeaseAsk {
+            point,
+            in_force,
+            head: None,
+            address: None,
+        };
+        self.plane.lease_renew(ask).await.unwrap()
     }
 
     pub(super) fn directory(&self) -> &std::path::Path {

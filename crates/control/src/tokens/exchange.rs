@@ -14,13 +14,13 @@ use aims_oauth::{
     WorkloadIdentity, WorkloadIdentityClaims, WorkloadIdentityExpect,
 };
 use aims_store::{Reader, Txn};
-use aims_types::{self as types, Cx, Id, Node, Revision, Secret, SpiffeId, Timestamp};
+use aims_types::{self as types, Cx, Digest, Id, Node, Revision, Secret, SpiffeId, Timestamp};
 
 use super::{ACCESS_TOKEN_TTL_SECS, Caller, Issued, TokenError, TrustedKeys, sign, use_once};
 use crate::ControlPlane;
 use crate::joins::node_of;
 use crate::keyring::parse_jwk;
-use crate::liveness::LiveInstance;
+use crate::liveness::{LiveHop, LiveInstance};
 use crate::recording::shown;
 
 /// An exchange and who asks for it.
@@ -157,13 +157,13 @@ fn check_instance(
     if instance.jkt != proof.jkt().to_string() {
         return Err(TokenError::ActorDiffers("key"));
     }
-    if live.of.agent.spiffe_id != actor.subject {
+    if live.of.leaf.agent.spiffe_id != actor.subject {
         return Err(TokenError::ActorDiffers("subject"));
     }
     Ok(())
 }
 
-/// The subject token is exactly the grant that the instance's task rests on.
+/// The subject token is exactly the grant that the instance acts under.
 async fn check_subject(
     reader: &mut dyn Reader,
     live: &LiveInstance,
@@ -177,7 +177,7 @@ async fn check_subject(
         .grant(&digest)
         .await?
         .ok_or(TokenError::UnknownGrant)?;
-    if grant.id != live.of.grant.id || grant.digest != live.of.stored.digest {
+    if grant.id != live.of.leaf.grant.id || grant.digest != live.of.leaf.stored.digest {
         return Err(TokenError::ForeignGrant);
     }
     match &exchange.authorization_details {
@@ -196,8 +196,8 @@ fn issue(
     let latest = cx.now.plus(Duration::from_secs(ACCESS_TOKEN_TTL_SECS));
     // Tokens count whole seconds: what is rounded up would outlive the task.
     let secs = |at: Timestamp| Timestamp::from_unix_secs(at.unix_secs());
-    let (issued_at, expires_at) = (secs(cx.now), secs(latest.min(of.task.deadline)));
-    let agent = of.agent.spiffe_id.as_str();
+    let (issued_at, expires_at) = (secs(cx.now), secs(latest.min(of.deadline())));
+    let agent = of.leaf.agent.spiffe_id.as_str();
     let common = TokenCommon {
         issuer: plane.parts().config.issuer.clone(),
         client_id: agent.to_owned(),
@@ -207,15 +207,19 @@ fn issue(
         token: cx.id()?,
         jkt: proof.jkt(),
     };
-    let acts = Actor {
-        sub: agent.to_owned(),
+    // RFC 8693 §4.1: who acts now outermost, the one who delegated to it within.
+    let acts = |hop: &LiveHop| Actor {
+        sub: hop.agent.spiffe_id.to_string(),
         iss: None,
     };
-    let chain = Chain::new(vec![of.stored.digest])?;
+    let prior = of.above.iter().rev().map(acts).collect();
+    let grants: Vec<Digest> = of.hops().map(|hop| hop.stored.digest).collect();
+    let recorded: Vec<Value> = grants.iter().map(|d| d.to_string().into()).collect();
+    let chain = Chain::new(grants)?;
     let token = AccessToken::Instance(InstanceToken {
         common,
         subject: of.person.id.to_string(),
-        act: Some(ActorChain::new(acts, Vec::new())?),
+        act: Some(ActorChain::new(acts(&of.leaf), prior)?),
         authorization_details: details(live),
         task: of.task.id,
         instance: instance.id,
@@ -227,7 +231,7 @@ fn issue(
         .with("agent", agent)
         .with("instance", instance.id.to_string())
         .with("node", node.to_string())
-        .with("chain", vec![Value::from(of.stored.digest.to_string())])
+        .with("chain", recorded)
         .with("revision", revision.number());
     let (text, expires_in, event) = sign(plane, cx, &token, body)?;
     let response = TokenResponse {
@@ -245,6 +249,6 @@ fn issue(
 
 /// The authority as `authorization_details` (RFC 9396 §2).
 fn details(live: &LiveInstance) -> Value {
-    let details = live.of.grant.authority.details().iter();
+    let details = live.of.leaf.grant.authority.details().iter();
     Value::Array(details.map(aims_authority::Detail::to_value).collect())
 }

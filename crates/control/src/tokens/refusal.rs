@@ -70,7 +70,7 @@ pub(crate) enum TokenError {
     #[error("the subject token is not a grant of ours")]
     UnknownGrant,
     /// The grant is not the one that the instance acts under.
-    #[error("the subject token is not the grant of the instance's task")]
+    #[error("the subject token is not the grant that the instance acts under")]
     ForeignGrant,
     /// Something that it rests on does not hold any more.
     #[error(transparent)]

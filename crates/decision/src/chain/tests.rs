@@ -4,9 +4,12 @@ use aims_authority::Authority;
 use aims_crypto::{Alg, Signer, SigningKey};
 use aims_jose::{SigningHeader, Thumbprint, sign};
 use aims_json::parse;
+use aims_model::grant::{CONSENT_TYP, Consent};
 use aims_types::Revision;
 
 use super::*;
+
+pub(crate) mod hops;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_secs(1_795_000_000);
 const AUTHORITY: &str = r#"{"authorization_details":[{"type":"mcp_tool","server":"git",
@@ -15,7 +18,10 @@ const AUTHORITY: &str = r#"{"authorization_details":[{"type":"mcp_tool","server"
 pub(crate) struct Signers {
     grant: SigningKey,
     person: SigningKey,
-    retired_at: Option<Timestamp>,
+    token: SigningKey,
+    /// Of person 2.
+    approver: SigningKey,
+    pub(crate) retired_at: Option<Timestamp>,
 }
 
 impl Signers {
@@ -24,8 +30,20 @@ impl Signers {
         Self {
             grant: key(),
             person: key(),
+            token: key(),
+            approver: key(),
             retired_at: None,
         }
+    }
+
+    /// The person's answer, or the approver's, as a token of this kind.
+    pub(crate) fn answer(&self, claims: &[u8], approver: bool, typ: &'static str) -> String {
+        let key = if approver {
+            &self.approver
+        } else {
+            &self.person
+        };
+        jws(claims, key, typ)
     }
 
     fn key(&self, key: &SigningKey, kid: &str, at: Timestamp) -> Option<PublicKey> {
@@ -40,7 +58,16 @@ impl ChainKeys for Signers {
     }
 
     fn person_key(&self, person: Id<Person>, kid: &str, at: Timestamp) -> Option<PublicKey> {
-        (person == Id::from_u128(1)).then(|| self.key(&self.person, kid, at))?
+        let known = [
+            (Id::from_u128(1), &self.person),
+            (Id::from_u128(2), &self.approver),
+        ];
+        let (_, key) = known.into_iter().find(|(id, _)| *id == person)?;
+        self.key(key, kid, at)
+    }
+
+    fn token_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey> {
+        self.key(&self.token, kid, at)
     }
 }
 
@@ -232,8 +259,9 @@ fn a_grant_that_is_not_what_it_should_be_is_refused() {
                 claim: "sub",
             },
             |g| {
-                let Delegator::Person { id, .. } = &mut g.delegator;
-                *id = Id::from_u128(2);
+                if let Delegator::Person { id, .. } = &mut g.delegator {
+                    *id = Id::from_u128(2);
+                }
             },
         ),
     ];

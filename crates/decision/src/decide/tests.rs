@@ -5,25 +5,30 @@ use aims_policy::{Schema, SchemaSource, ServerTools, ToolShape};
 
 use super::*;
 use crate::Budgets;
+use crate::chain::tests::hops::chain_of_two;
 use crate::chain::tests::{NOW, Signers, chain};
 
 const AUTHORITY: &str = r#"{"authorization_details":[{"type":"mcp_tool","server":"git",
     "actions":["git_log","git_reset"],"arguments":{"path":{"path_prefix":"/srv"}}}],
     "limits":{"uses":1}}"#;
-const PERMIT: &str = r#"@id("all") permit (principal, action in Action::"call", resource);"#;
+pub(crate) const PERMIT: &str =
+    r#"@id("all") permit (principal, action in Action::"call", resource);"#;
 
-struct World {
-    chain: VerifiedChain,
+pub(crate) struct World {
+    pub(crate) keys: Signers,
+    pub(crate) chain: VerifiedChain,
+    pub(crate) approval: Option<Approved>,
     policies: PolicySet,
     name: Name,
-    server: Name,
-    arguments: Object,
+    pub(crate) server: Name,
+    pub(crate) arguments: Object,
     subjects: Vec<Subject>,
     cutoffs: CutOffs,
 }
 
 impl World {
-    fn new(policy: &str) -> Self {
+    pub(crate) fn new(policy: &str) -> Self {
+        let keys = Signers::new();
         let schema = br#"{"type":"object","properties":{"path":{"type":"string"}}}"#;
         let tool = |name: &str| ToolShape {
             name: name.to_owned(),
@@ -37,7 +42,9 @@ impl World {
         }];
         let schema = Schema::generate(&SchemaSource { servers }).unwrap();
         Self {
-            chain: chain(&Signers::new(), AUTHORITY),
+            chain: chain(&keys, AUTHORITY),
+            keys,
+            approval: None,
             policies: PolicySet::compile(policy, &schema).unwrap(),
             name: "notes".parse().unwrap(),
             server,
@@ -47,14 +54,15 @@ impl World {
         }
     }
 
-    fn ask<T>(&self, tool: &str, then: impl FnOnce(&Case<'_>) -> T) -> T {
+    pub(crate) fn ask<T>(&self, tool: &str, then: impl FnOnce(&Case<'_>) -> T) -> T {
         let owner: Name = "alice".parse().unwrap();
-        let agents = [AgentFacts {
+        let agent = AgentFacts {
             name: &self.name,
             owner: &owner,
             environment: "production",
             assurance: "confined",
-        }];
+        };
+        let agents = vec![agent; self.chain.hops().len()];
         then(&Case {
             chain: &self.chain,
             call: Call::Tool {
@@ -69,11 +77,12 @@ impl World {
             subjects: &self.subjects,
             minted: Revision::new(5),
             cutoffs: &self.cutoffs,
+            approval: self.approval.as_ref(),
             now: NOW,
         })
     }
 
-    fn reason(&self, tool: &str) -> String {
+    pub(crate) fn reason(&self, tool: &str) -> String {
         self.ask(tool, |case| match decide(case) {
             Decision::Permit(_) => "permit".to_owned(),
             Decision::StepUp(needed) => format!("needs {}", needed.requirements.len()),
@@ -186,4 +195,47 @@ fn a_list_hides_what_no_call_could_do_and_nothing_else() {
         (shown("git_log"), shown("git_reset"), shown("git_push")),
         (true, false, false)
     );
+}
+
+#[test]
+fn every_hop_is_asked_and_the_purpose_is_the_one_that_a_person_declared() {
+    let policy = format!(
+        r#"{PERMIT} @id("purpose") forbid (principal, action, resource)
+            unless {{ context.task.purpose == "write notes" }};"#
+    );
+    let mut world = World::new(&policy);
+    world.chain = chain_of_two("an agent's words");
+    let leaf = world.chain.leaf().unwrap().grant();
+    assert_eq!(leaf.purpose.as_str(), "an agent's words");
+    assert_eq!(world.reason("git_log"), "permit");
+    world.ask("git_log", |case| {
+        let Decision::Permit(permit) = decide(case) else {
+            panic!("it is permitted")
+        };
+        assert_eq!(permit.findings().hops.len(), 2);
+        let mut budgets = Budgets::new();
+        let taken = budgets.reserve(&permit, NOW).unwrap();
+        for hop in case.chain.hops() {
+            assert_eq!(budgets.uses(hop.grant().id), 1);
+        }
+        budgets.release(&taken);
+    });
+}
+
+#[test]
+fn an_approval_helps_only_where_nothing_else_is_missing() {
+    let ask = |level: &str| {
+        let policy = format!(
+            r#"{PERMIT} @id("ask") @requirement("approval") permit (principal, action, resource);
+            @id("also") @requirement("approval") permit (principal, action, resource);
+            @id("vault") @requirement("assurance:{level}") permit (principal, action, resource);"#
+        );
+        World::new(&policy).ask("git_log", |case| match decide(case) {
+            Decision::StepUp(needed) => needed.approvable(),
+            _ => panic!("something is missing"),
+        })
+    };
+    let names = ["also", "ask"].map(|name| name.parse().unwrap());
+    assert_eq!(ask("confined"), Some(names.to_vec()));
+    assert_eq!(ask("sealed"), None);
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hello;
 use super::tunnel::GatedTunnel;
+use crate::authn::Caller;
 use crate::core::Core;
 use crate::live::Live;
 use crate::stream::Gate;
@@ -23,6 +24,8 @@ use crate::stream::Gate;
 const BUFFER_LEN: usize = 64 << 10;
 /// How long what the agent had sent may take to go out after it went away.
 const LEFT_OVER: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is a lease again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often a connection is asked whether it is idle.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 
@@ -60,13 +63,14 @@ impl Flow {
 /// limit is reached, or it is cut off. Returns when the agent can read nothing more.
 pub(crate) async fn relay(
     core: &Core,
-    live: &Live,
+    (live, caller): (&Live, &Caller),
     host: &str,
     mut upstream: TcpStream,
     reply: oneshot::Sender<ConnectReply>,
 ) -> Flow {
     let (mut ours, theirs) = duplex(BUFFER_LEN);
-    let (gate, gone) = (Gate::open(), CancellationToken::new());
+    let gate = Gate::open(Arc::clone(&core.lease));
+    let gone = CancellationToken::new();
     let tunnel = GatedTunnel::new(theirs, gate.clone(), gone.clone().drop_guard());
     let response = Response::new(Bytes::new());
     let _ = reply.send(ConnectReply {
@@ -76,13 +80,24 @@ pub(crate) async fn relay(
     metrics::gauge!("aims_gateway_tunnels").increment(1.0);
     let meter = Meter::new(Arc::clone(&core.clock));
     let limits = &core.config.limits;
+    // Right before the first byte goes out.
+    let leave = || core.look_again(caller).is_ok() && live.effect().begin();
     let (outcome, why) = tokio::select! {
         biased;
         () = live.cut().cancelled() => ("cut", "cut off".to_owned()),
         () = core.stopping.cancelled() => ("failed", "the gateway is stopping".to_owned()),
         () = tokio::time::sleep(limits.tunnel_life) => ("timeout", "its life is over".to_owned()),
         () = meter.idle(limits.tunnel_idle) => ("timeout", "it was idle".to_owned()),
-        ended = carry(&mut ours, &mut upstream, host, limits.client_hello, &meter) => ended,
+        ended = async {
+            match hello::read(&mut ours, host, limits.client_hello).await {
+                Err(fault) => ("failed", fault.to_string()),
+                Ok(_) if !leave() => ("cut", "it may not begin any more".to_owned()),
+                Ok(first) => {
+                    let held = || core.lease.holds().is_ok();
+                    carry((&mut ours, &mut upstream), &first, &meter, held).await
+                }
+            }
+        } => ended,
         () = left(&gone) => ("ok", "the agent went away".to_owned()),
     };
     if outcome == "cut" {
@@ -117,24 +132,20 @@ async fn left(gone: &CancellationToken) {
 }
 
 async fn carry(
-    client: &mut DuplexStream,
-    upstream: &mut TcpStream,
-    host: &str,
-    within: Duration,
+    (client, upstream): (&mut DuplexStream, &mut TcpStream),
+    first: &[u8],
     meter: &Meter,
+    held: impl Fn() -> bool,
 ) -> (&'static str, String) {
-    let first = match hello::read(client, host, within).await {
-        Ok(first) => first,
-        Err(fault) => return ("failed", fault.to_string()),
-    };
-    if let Err(error) = upstream.write_all(&first).await {
+    if let Err(error) = upstream.write_all(first).await {
         return ("failed", error.to_string());
     }
     meter.count(&meter.up, first.len());
     let (client_read, client_write) = split(client);
     let (upstream_read, upstream_write) = upstream.split();
-    let up = copy(client_read, upstream_write, meter, &meter.up);
-    let down = copy(upstream_read, client_write, meter, &meter.down);
+    let up = copy(client_read, upstream_write, (meter, &meter.up), held);
+    // What goes to the agent is looked at when it reads it.
+    let down = copy(upstream_read, client_write, (meter, &meter.down), || true);
     match tokio::try_join!(up, down) {
         Ok(_) => ("ok", "ended by both sides".to_owned()),
         Err(error) => ("ok", format!("ended: {}", error.kind())),
@@ -144,8 +155,8 @@ async fn carry(
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    meter: &Meter,
-    counter: &AtomicU64,
+    (meter, counter): (&Meter, &AtomicU64),
+    may: impl Fn() -> bool,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
@@ -153,6 +164,10 @@ async fn copy(
         let Some(bytes @ [_, ..]) = buffer.get(..count) else {
             return to.shutdown().await;
         };
+        // After a pause the lease may be gone, and what ends this may not have run yet.
+        while !may() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
         to.write_all(bytes).await?;
         meter.count(counter, count);
     }

@@ -1,26 +1,32 @@
 //! One call of a tool: decided, durable, looked at once more, sent on, and concluded.
 
+mod answers;
+
 use std::sync::Arc;
 
-use aims_authority::{Call, Rule};
+use aims_authority::Call;
 use aims_crypto::sha256;
-use aims_decision::{Findings, Reason};
+use aims_decision::Needed;
 use aims_json::{Object, Value};
 use aims_mcp::build::{self, OutgoingToolCall};
-use aims_mcp::{ProgressToken, Raw, Request, RequestId, ToolCall, code};
-use aims_types::Name;
+use aims_mcp::{ProgressToken, Raw, Request, RequestId, ToolCall};
+use aims_types::{self as types, Id, Name};
 use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use answers::{failed, unrecorded_bytes};
+
 use super::flight::Flight;
 use super::open::note_strays;
-use super::session::{CallEntry, CallRefused, ListFault, Session};
+use super::parked::Parked;
+use super::session::{ListFault, Session};
+use crate::approvals::{Asking, Found, Invalid};
 use crate::authn::Caller;
 use crate::core::{Admitted, Core, Refusal};
-use crate::journal::JournalError;
+use crate::live::{Kind, Live};
 use crate::records::{self, Action, Resource};
-use crate::respond::{self, Lesson};
+use crate::respond;
 use crate::state::State;
 use crate::stream::{Stream, channel};
 
@@ -39,7 +45,7 @@ pub(crate) struct Wanted {
 }
 
 /// How a call is answered.
-enum Reply {
+pub(super) enum Reply {
     /// With one message.
     Message(StatusCode, Vec<u8>),
     /// With a stream.
@@ -82,7 +88,7 @@ impl Wanted {
         })
     }
 
-    fn exact_arguments(&self) -> &[u8] {
+    pub(super) fn exact_arguments(&self) -> &[u8] {
         self.raw.as_ref().map_or(NO_ARGUMENTS, Raw::as_bytes)
     }
 
@@ -115,15 +121,13 @@ pub(crate) async fn call(
     let gone = CancellationToken::new();
     // Until there is a stream, the agent is gone when this future is dropped.
     let waiting = gone.clone().drop_guard();
-    let task = run(
-        Arc::clone(core),
+    let setting = Setting {
+        core: Arc::clone(core),
         state,
         caller,
         session,
-        wanted,
-        (reply, gone),
-    );
-    core.tasks.spawn(task);
+    };
+    core.tasks.spawn(run(setting, wanted, (reply, gone)));
     let answer = match replied.await {
         Ok(Reply::Message(status, body)) => respond::message(status, body),
         Ok(Reply::Events(stream)) => {
@@ -136,45 +140,78 @@ pub(crate) async fn call(
     answer
 }
 
-type Replying = (oneshot::Sender<Reply>, CancellationToken);
+/// Where the answer goes, and the news that nobody waits for it any more.
+pub(super) type Replying = (oneshot::Sender<Reply>, CancellationToken);
 
-async fn run(
-    core: Arc<Core>,
-    state: Arc<State>,
-    caller: Caller,
-    session: Arc<Session>,
-    mut wanted: Wanted,
-    (reply, gone): Replying,
-) {
-    let started = core.clock.boot();
-    let answered = prepare(&core, &state, &caller, &session, &mut wanted).await;
-    let (entry, admitted) = match answered {
-        Ok(ready) => ready,
-        Err((status, body)) => {
+/// Who calls, in which session, on which state.
+pub(super) struct Setting {
+    pub(super) core: Arc<Core>,
+    pub(super) state: Arc<State>,
+    pub(super) caller: Caller,
+    pub(super) session: Arc<Session>,
+}
+
+/// Why a call does not go on now.
+pub(super) enum Stop {
+    /// It is answered.
+    Answer(StatusCode, Vec<u8>),
+    /// A person has to be asked, or has answered something that does not count.
+    Ask(Box<Needs>),
+}
+
+/// What a call needs of a person.
+pub(super) struct Needs {
+    pub(super) asking: Asking,
+    pub(super) needed: Needed,
+    /// An approval that does not count, and why.
+    pub(super) invalid: Option<(Id<types::Approval>, Invalid)>,
+}
+
+async fn run(setting: Setting, mut wanted: Wanted, (reply, gone): Replying) {
+    let started = setting.core.clock.boot();
+    let Setting { core, session, .. } = &setting;
+    // From here on a cut-off that covers the call waits until it is answered or has ended.
+    let live = setting.enter(&wanted);
+    if let Err(error) = core.look_again(&setting.caller) {
+        let body = failed(&wanted.id, &error.to_string());
+        let _ = reply.send(Reply::Message(StatusCode::OK, body));
+        return;
+    }
+    let entry = session.enter(&wanted.id, core.config.limits.calls_per_session);
+    let approached = match &entry {
+        Ok(_) => setting.approach(&mut wanted).await,
+        Err(why) => Err(setting.not_entered(&wanted, *why).await),
+    };
+    let admitted = match (approached, entry) {
+        (Ok(admitted), Ok(entry)) => (admitted, entry),
+        (Err(Stop::Ask(needs)), Ok(entry)) => {
+            let parked = Parked {
+                setting,
+                wanted,
+                needs: *needs,
+                entry,
+                started,
+            };
+            return parked.park(live, (reply, gone)).await;
+        }
+        (Err(Stop::Answer(status, body)), _) => {
             let _ = reply.send(Reply::Message(status, body));
             return;
         }
+        // Without an entry nothing was approached.
+        (_, Err(_)) => return,
     };
-    let exact = wanted.exact_arguments();
-    let intended = core
-        .intend(&caller, &state, &wanted.action, &admitted, Some(exact))
-        .await;
-    if let Err(error) = intended {
-        let (status, body) = not_intended(&core, &state, &caller, &wanted, &error).await;
+    let (admitted, entry) = admitted;
+    if let Err((status, body)) = setting.set_off(&wanted, &admitted).await {
         let _ = reply.send(Reply::Message(status, body));
         return;
     }
-    let live = core
-        .live
-        .enter(Arc::clone(&caller.subjects), caller.token.revision);
-    let (writer, stream) = channel(gone.clone());
+    let (writer, stream) = channel(gone.clone(), Arc::clone(&setting.core.lease));
     if reply.send(Reply::Events(stream)).is_err() {
         tracing::debug!("the agent went away before its call was sent on");
     }
     let flight = Flight {
-        core,
-        caller,
-        session,
+        setting,
         wanted,
         admitted,
         entry,
@@ -185,46 +222,133 @@ async fn run(
     flight.fly(writer).await;
 }
 
-/// Everything up to the reservation; an error is the answer.
-async fn prepare(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    session: &Arc<Session>,
-    wanted: &mut Wanted,
-) -> Result<(CallEntry, Admitted), (StatusCode, Vec<u8>)> {
-    let entry = session.enter(&wanted.id, core.config.limits.calls_per_session);
-    let entry = match entry {
-        Ok(entry) => entry,
-        Err(why) => return Err(not_entered(core, state, caller, wanted, why).await),
-    };
-    if let Err(fault) = refresh(core, state, session).await {
-        return Err((StatusCode::OK, failed(&wanted.id, &fault.to_string())));
-    }
-    let (server, tool) = (&session.server, wanted.tool.as_str());
-    let pin = state
-        .server(server)
-        .and_then(|server| server.pin(tool))
-        .map(|pin| pin.digest);
-    if let Resource::Tool { pin: slot, .. } = &mut wanted.action.resource {
-        *slot = pin;
-    }
-    if !session.tools().is_as_pinned(state, server, tool) {
-        let why = if pin.is_some() {
-            "tool_not_as_pinned"
-        } else {
-            "unknown_tool"
+impl Setting {
+    /// Everything up to the reservation, on the state of this setting.
+    pub(super) async fn approach(&self, wanted: &mut Wanted) -> Result<Admitted, Stop> {
+        let Self {
+            core,
+            state,
+            caller,
+            session,
+        } = self;
+        if let Err(fault) = refresh(core, state, session).await {
+            let body = failed(&wanted.id, &fault.to_string());
+            return Err(Stop::Answer(StatusCode::OK, body));
+        }
+        let (server, tool) = (&session.server, wanted.tool.as_str());
+        let pin = state
+            .server(server)
+            .and_then(|server| server.pin(tool))
+            .map(|pin| pin.digest);
+        if let Resource::Tool { pin: slot, .. } = &mut wanted.action.resource {
+            *slot = pin;
+        }
+        if !session.tools().is_as_pinned(state, server, tool) {
+            let why = if pin.is_some() {
+                "tool_not_as_pinned"
+            } else {
+                "unknown_tool"
+            };
+            return Err(self.hidden(wanted, why).await);
+        }
+        let call = Call::Tool {
+            server,
+            tool,
+            arguments: &wanted.arguments,
         };
-        return Err(hidden(core, state, caller, wanted, why).await);
+        let refusal = match core.admit(caller, state, call, None) {
+            Ok(admitted) => return Ok(admitted),
+            Err(refusal) => refusal,
+        };
+        let needs = match self.question(wanted, refusal) {
+            Ok(needs) => needs,
+            Err(refusal) => return Err(self.refused(wanted, &refusal).await),
+        };
+        self.approved(wanted, call, needs).await
     }
-    let call = Call::Tool {
-        server,
-        tool,
-        arguments: &wanted.arguments,
-    };
-    match core.admit(caller, state, call, core.clock.now()) {
-        Ok(admitted) => Ok((entry, admitted)),
-        Err(refusal) => Err(refused(core, state, caller, wanted, &refusal).await),
+
+    /// What a person can be asked, if that is what is missing and all of it.
+    fn question(&self, wanted: &Wanted, refusal: Refusal) -> Result<(Asking, Needed), Refusal> {
+        let Refusal::Needed(needed) = refusal else {
+            return Err(refusal);
+        };
+        let Some(names) = needed.approvable() else {
+            return Err(Refusal::Needed(needed));
+        };
+        let asked = (&wanted.action, wanted.exact_arguments());
+        match Asking::new(&self.caller, &self.state, asked, names) {
+            Ok(asking) => Ok((asking, needed)),
+            Err(why) => Err(Refusal::Unaskable(needed, why)),
+        }
+    }
+
+    /// Decides again with an approval of exactly this call, if there is one.
+    async fn approved(
+        &self,
+        wanted: &Wanted,
+        call: Call<'_>,
+        (asking, needed): (Asking, Needed),
+    ) -> Result<Admitted, Stop> {
+        let Self {
+            core,
+            state,
+            caller,
+            ..
+        } = self;
+        let trust_domain = &core.config.trust_domain;
+        let invalid = match core
+            .approvals
+            .find(&asking, state, trust_domain, core.now())
+        {
+            Found::Nothing => None,
+            Found::Invalid(id, why) => Some((id, why)),
+            Found::Taken(taken) => {
+                let admitted = core.admit(caller, state, call, Some(*taken));
+                return match admitted {
+                    Ok(admitted) => Ok(admitted),
+                    Err(refusal) => Err(self.refused(wanted, &refusal).await),
+                };
+            }
+        };
+        Err(Stop::Ask(Box::new(Needs {
+            asking,
+            needed,
+            invalid,
+        })))
+    }
+
+    /// Makes the intent durable; an error is the answer.
+    pub(super) async fn set_off(
+        &self,
+        wanted: &Wanted,
+        admitted: &Admitted,
+    ) -> Result<(), (StatusCode, Vec<u8>)> {
+        let Self {
+            core,
+            state,
+            caller,
+            ..
+        } = self;
+        let exact = wanted.exact_arguments();
+        let intended = core
+            .intend(caller, state, &wanted.action, admitted, Some(exact))
+            .await;
+        match intended {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.not_intended(wanted, &error).await),
+        }
+    }
+
+    /// Enters the call among what is under way.
+    pub(super) fn enter(&self, wanted: &Wanted) -> Live {
+        let kind = Kind::Call {
+            decision: wanted.action.decision,
+            what: format!("{}/{}", self.session.server, records::short(&wanted.tool)),
+        };
+        let caller = &self.caller;
+        self.core
+            .live
+            .enter(Arc::clone(&caller.subjects), caller.token.revision, kind)
     }
 }
 
@@ -236,133 +360,4 @@ async fn refresh(core: &Core, state: &State, session: &Session) -> Result<(), Li
         let _ = note_strays(core, state, session).await;
     }
     Ok(())
-}
-
-async fn not_entered(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    wanted: &Wanted,
-    why: CallRefused,
-) -> (StatusCode, Vec<u8>) {
-    let (reason, text) = match why {
-        CallRefused::IdInUse => ("id_in_use", "another request of this session has this id"),
-        CallRefused::TooMany => (
-            "too_many_calls",
-            "too many calls are in flight; wait for one",
-        ),
-    };
-    if note(core, state, caller, wanted, reason).await.is_err() {
-        return unrecorded_bytes(&wanted.id);
-    }
-    let error = build::ErrorAnswer {
-        code: code::INVALID_REQUEST,
-        message: text.to_owned(),
-        data: None,
-    };
-    (StatusCode::OK, build::error(Some(&wanted.id), &error))
-}
-
-/// The answer for a tool that is not there for the caller.
-async fn hidden(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    wanted: &Wanted,
-    why: &'static str,
-) -> (StatusCode, Vec<u8>) {
-    if note(core, state, caller, wanted, why).await.is_err() {
-        return unrecorded_bytes(&wanted.id);
-    }
-    let decision = wanted.action.decision;
-    (
-        StatusCode::OK,
-        respond::unknown_tool(&wanted.id, &wanted.tool, decision),
-    )
-}
-
-/// Records a denial that no rule of authority or policy made.
-async fn note(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    wanted: &Wanted,
-    why: &'static str,
-) -> Result<(), JournalError> {
-    let body = records::decision(caller, state, &wanted.action, "deny", &Findings::default());
-    core.deny(caller, body.with("reasons", vec![Value::from(why)]))
-        .await
-}
-
-async fn refused(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    wanted: &Wanted,
-    refusal: &Refusal,
-) -> (StatusCode, Vec<u8>) {
-    if core
-        .refuse(caller, state, &wanted.action, refusal)
-        .await
-        .is_err()
-    {
-        return unrecorded_bytes(&wanted.id);
-    }
-    let (decision, task) = (wanted.action.decision, caller.token.task);
-    let body = match refusal {
-        Refusal::Denied(denied) => match denied.reasons.first() {
-            Some(Reason::Authority { refusal, .. }) if refusal.rule() == Rule::ToolNotAllowed => {
-                respond::unknown_tool(&wanted.id, &wanted.tool, decision)
-            }
-            _ => Lesson::denied(denied).answer(&wanted.id, decision, task),
-        },
-        Refusal::Needed(needed) => Lesson::needed(needed).answer(&wanted.id, decision, task),
-    };
-    (StatusCode::OK, body)
-}
-
-pub(crate) fn failed(id: &RequestId, text: &str) -> Vec<u8> {
-    let error = build::ErrorAnswer {
-        code: code::UPSTREAM_FAILED,
-        message: records::short(text),
-        data: None,
-    };
-    build::error(Some(id), &error)
-}
-
-pub(crate) fn unrecorded_bytes(id: &RequestId) -> (StatusCode, Vec<u8>) {
-    let error = build::ErrorAnswer {
-        code: code::INTERNAL_ERROR,
-        message: "the log can't be written, so nothing is allowed; an operator has to look"
-            .to_owned(),
-        data: None,
-    };
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        build::error(Some(id), &error),
-    )
-}
-
-/// The answer when the intent is not durable: the log failed, or this one call is too long for it.
-async fn not_intended(
-    core: &Core,
-    state: &State,
-    caller: &Caller,
-    wanted: &Wanted,
-    error: &JournalError,
-) -> (StatusCode, Vec<u8>) {
-    if !error.is_too_long()
-        || note(core, state, caller, wanted, "too_long_to_record")
-            .await
-            .is_err()
-    {
-        return unrecorded_bytes(&wanted.id);
-    }
-    let error = build::ErrorAnswer {
-        code: code::DENIED,
-        message: "the call is too long to be recorded, so it is not made; send less at once"
-            .to_owned(),
-        data: None,
-    };
-    (StatusCode::OK, build::error(Some(&wanted.id), &error))
 }

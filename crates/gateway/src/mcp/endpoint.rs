@@ -13,7 +13,7 @@ use aims_mcp::tools::{Tool, list_result};
 use aims_mcp::{
     Message, Method, Notice, Notification, ProtocolVersion, Request, RequestId, build, code, limits,
 };
-use aims_model::{Assurance, Event, EventKind};
+use aims_model::Assurance;
 use aims_oauth::HttpUri;
 use aims_types::Name;
 use bytes::Bytes;
@@ -24,11 +24,13 @@ use super::call::{Wanted, call};
 use super::open::{OpenFault, note_strays, open};
 use super::session::Session;
 use crate::authn::{AuthnError, Caller};
-use crate::core::Core;
-use crate::denials::Principal;
+use crate::core::{Core, NotReady};
+use crate::forward;
 use crate::records::short;
 use crate::respond;
 use crate::state::State;
+use crate::trees::{Owner, own};
+use crate::unserved::{note_not_ready, note_stranger, note_undecided};
 
 /// Where the endpoints are.
 const PREFIX: &str = "/mcp/";
@@ -49,10 +51,11 @@ pub(crate) async fn answer(core: &Arc<Core>, request: http::Request<Bytes>) -> R
     let Some(method) = http_method(request.method()) else {
         return respond::method_not_allowed();
     };
-    let Some(state) = core.state() else {
-        return respond::unavailable(None, "the gateway has no usable state: nothing is allowed");
-    };
     let resource = format!("{}{PREFIX}{server}", core.config.resource);
+    let state = match core.ready() {
+        Ok(state) => state,
+        Err(why) => return not_ready(core, &why, &resource).await,
+    };
     let caller = match authenticated(core, &state, &request, &resource).await {
         Ok(caller) => caller,
         Err(error) => return stranger(core, &error, &resource).await,
@@ -60,6 +63,17 @@ pub(crate) async fn answer(core: &Arc<Core>, request: http::Request<Bytes>) -> R
     if !may_enter(&state, &caller, &server) {
         return respond::not_found();
     }
+    let caller = match own(core, caller.token.task).await {
+        Ok(Owner::Mine(tree)) => caller.under(tree),
+        Ok(Owner::Elsewhere { gateway, address }) => {
+            let passed = forward::http(core, &caller, (gateway, &address), request).await;
+            return match passed {
+                Ok(response) => response,
+                Err(fault) => undecided(core, &caller, &fault, &resource).await,
+            };
+        }
+        Err(why) => return undecided(core, &caller, &why, &resource).await,
+    };
     let values = |name: &'static str| {
         request
             .headers()
@@ -114,10 +128,31 @@ async fn authenticated(
 ) -> Result<Caller, AuthnError> {
     let uri = HttpUri::parse(resource).map_err(|_| AuthnError::NoChain("no such endpoint"))?;
     let target = (request.method().as_str(), &uri);
-    let now = core.clock.now();
+    let now = core.now();
     core.authn
         .caller(request.headers(), target, state, core.control.as_ref(), now)
         .await
+}
+
+/// Answers a request that arrives while nothing is decided.
+async fn not_ready(core: &Core, why: &NotReady, resource: &str) -> Response<Body> {
+    match note_not_ready(core, why, resource).await {
+        Ok(()) => respond::unavailable(None, &why.to_string()),
+        Err(()) => respond::unavailable(None, "the log can't be written: nothing is allowed"),
+    }
+}
+
+/// Records and answers a request that can't be decided here now, nor elsewhere.
+async fn undecided(
+    core: &Core,
+    caller: &Caller,
+    why: &(dyn std::error::Error + Sync),
+    resource: &str,
+) -> Response<Body> {
+    match note_undecided(core, caller, why, resource).await {
+        Ok(()) => respond::unavailable(None, &why.to_string()),
+        Err(()) => respond::unavailable(None, "the log can't be written: nothing is allowed"),
+    }
 }
 
 /// Records and answers a request of somebody who is not believed.
@@ -126,25 +161,6 @@ pub(crate) async fn stranger(core: &Core, error: &AuthnError, resource: &str) ->
         Ok(()) => respond::unauthenticated(error, resource),
         Err(()) => respond::unavailable(None, "the log can't be written: nothing is allowed"),
     }
-}
-
-/// Records a request of somebody who is not believed.
-pub(crate) async fn note_stranger(
-    core: &Core,
-    error: &AuthnError,
-    resource: &str,
-) -> Result<(), ()> {
-    let body = Object::new()
-        .with("decision", "deny")
-        .with("resource", short(resource))
-        .with(
-            "reasons",
-            vec![aims_json::Value::from(short(&error.to_string()))],
-        );
-    let event = Event::new(EventKind::RequestRefused, core.clock.now(), body);
-    core.note_denial(Principal::Unknown, event)
-        .await
-        .map_err(drop)
 }
 
 /// Whether the caller may know that the server is there: every hop names one of its tools.
@@ -381,7 +397,8 @@ impl Visit {
                     subjects: &self.caller.subjects,
                     minted: self.caller.token.revision,
                     cutoffs: &self.state.cutoffs,
-                    now: core.clock.now(),
+                    approval: None,
+                    now: core.now(),
                 })
         };
         let result = list_result(table.tools().iter().filter(shown));

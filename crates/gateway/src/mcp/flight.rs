@@ -9,14 +9,13 @@ use aims_types::BootTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Wanted, failed, unrecorded_bytes};
-use super::session::{CallEntry, Session};
-use crate::authn::Caller;
-use crate::core::{Admitted, Core};
+use super::call::{Setting, Wanted, failed, unrecorded_bytes};
+use super::session::CallEntry;
+use crate::core::Admitted;
 use crate::live::Live;
 use crate::records;
 use crate::stream::Writer;
-use crate::tool::peer::{Answer, Asked, Asking, PeerFault};
+use crate::tool::peer::{Answer, Asked, Asking, Leave, PeerFault};
 
 /// How long an answer waits for the agent to read it.
 const DELIVERY_MAX: Duration = Duration::from_mins(1);
@@ -27,7 +26,7 @@ const PROGRESS_WAITING_MAX: usize = 64;
 enum End {
     Answered(Answer),
     Cancelled,
-    /// Cut off, after or before it was sent on.
+    /// Cut off, after or before bytes of it had gone out.
     Cut {
         sent: bool,
     },
@@ -36,10 +35,8 @@ enum End {
 }
 
 /// A permitted call on its way.
-pub(crate) struct Flight {
-    pub(crate) core: Arc<Core>,
-    pub(crate) caller: Caller,
-    pub(crate) session: Arc<Session>,
+pub(super) struct Flight {
+    pub(crate) setting: Setting,
     pub(crate) wanted: Wanted,
     pub(crate) admitted: Admitted,
     pub(crate) entry: CallEntry,
@@ -50,25 +47,35 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Sends the call on, follows it to its end, records that, and answers.
-    pub(crate) async fn fly(self, writer: Writer) {
-        let end = if self.core.look_again(&self.caller).is_err() {
-            End::Cut { sent: false }
-        } else {
-            self.follow(&writer).await
+    pub(super) async fn fly(self, writer: Writer) {
+        let end = self.follow(&writer).await;
+        // From here on nothing of it goes out that has not.
+        let sent = self.live.effect().bar();
+        let end = match end {
+            End::Cut { .. } => End::Cut { sent },
+            other => other,
         };
+        if matches!(end, End::Cut { .. }) {
+            writer.gate().close();
+        }
         let answer = self.answer(&end);
         let body = self.outcome(&end);
-        let recorded = self
-            .core
-            .conclude(&self.caller, &self.admitted.reserved, body)
-            .await;
-        let gate = writer.gate();
+        let Setting {
+            core,
+            caller,
+            session,
+            ..
+        } = &self.setting;
+        let reserved = &self.admitted.reserved;
+        let recorded = core.conclude(caller, reserved, body).await;
         if matches!(end, End::Cut { .. }) {
-            gate.close();
-            self.session.peer.stop(PeerFault::CutOff);
+            session.peer.stop(PeerFault::CutOff);
             // Only when nothing of the tool runs on may the cut-off be acknowledged.
-            self.session.reaped.cancelled().await;
+            session.reaped.cancelled().await;
             return;
+        }
+        if recorded.is_ok() {
+            self.live.effect().settle();
         }
         let last = match (end, recorded) {
             (_, Err(_)) => Some(unrecorded_bytes(&self.wanted.id).1),
@@ -80,20 +87,14 @@ impl Flight {
             live, gone, entry, ..
         } = self;
         drop(entry);
-        let deliver = async move {
-            if let Some(last) = last {
-                writer.send(sse::event(None, &last)).await;
-            }
-            drop(writer);
-            gone.cancelled().await;
-        };
-        // Until the agent has read it all, a cut-off still ends it.
-        tokio::select! {
-            biased;
-            () = live.cut().cancelled() => gate.close(),
-            () = deliver => {}
-            () = tokio::time::sleep(DELIVERY_MAX) => gate.close(),
-        }
+        deliver(writer, last, &live, &gone).await;
+    }
+
+    /// Whether the call may go out, asked right before its first byte does.
+    fn leave(&self) -> Leave {
+        let (core, caller) = (Arc::clone(&self.setting.core), self.setting.caller.clone());
+        let effect = Arc::clone(self.live.effect());
+        Leave::new(move || core.look_again(&caller).is_ok() && effect.begin())
     }
 
     async fn follow(&self, writer: &Writer) -> End {
@@ -105,11 +106,13 @@ impl Flight {
                 .progress_token
                 .clone()
                 .map(|token| (token, events)),
+            leave: Some(self.leave()),
         };
-        let limits = &self.core.config.limits;
+        let Setting { core, session, .. } = &self.setting;
+        let limits = &core.config.limits;
         let deadline = tokio::time::sleep(limits.call);
         tokio::pin!(deadline);
-        let sending = self.session.peer.ask(asking, |id| self.wanted.onward(id));
+        let sending = session.peer.ask(asking, |id| self.wanted.onward(id));
         let asked = tokio::select! {
             biased;
             () = self.live.cut().cancelled() => return End::Cut { sent: true },
@@ -145,7 +148,7 @@ impl Flight {
     /// Tells the tool, by the id it knows, that nobody waits any more.
     async fn take_back(&self, asked: &Asked) -> End {
         let message = build::cancelled(&asked.id().into(), Some("the caller took it back"));
-        let sent = self.session.peer.send(message);
+        let sent = self.setting.session.peer.send(message);
         // A tool that does not read is no reason to wait.
         let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
         End::Cancelled
@@ -153,7 +156,7 @@ impl Flight {
 
     /// A tool that hangs costs its session: nothing else ends what it does.
     fn too_late(&self) -> End {
-        self.session.peer.stop(PeerFault::Silent);
+        self.setting.session.peer.stop(PeerFault::Silent);
         End::Timeout
     }
 
@@ -176,15 +179,14 @@ impl Flight {
             End::Timeout => ("timeout", None, 0),
             End::Failed(_) => ("failed", None, 0),
         };
-        let elapsed = self.core.clock.boot().since(self.started);
+        let elapsed = self.setting.core.clock.boot().since(self.started);
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let seconds = elapsed.as_secs_f64();
         metrics::histogram!("aims_gateway_call_seconds", "outcome" => name).record(seconds);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
         match end {
-            // What was sent may have had an effect that nobody can know or undo.
-            End::Cut { sent } => body.with("sent", *sent),
+            End::Cut { sent } => records::cut(body, *sent),
             End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
             _ => body,
         }
@@ -197,10 +199,37 @@ impl Flight {
             End::Cancelled => failed(id, "the call was cancelled"),
             End::Cut { .. } => failed(id, "the call was cut off"),
             End::Timeout => failed(id, "the tool did not answer in time; its session was ended"),
+            End::Failed(PeerFault::Withheld) => failed(
+                id,
+                "the call was not sent on: something that it stands on has ended; make it again",
+            ),
             End::Failed(fault) => failed(
                 id,
                 &format!("the tool's server failed: {fault}; its session was ended"),
             ),
         }
+    }
+}
+
+/// Sends what is left to send. Until the agent has read it all, a cut-off still ends it.
+pub(super) async fn deliver(
+    writer: Writer,
+    last: Option<Vec<u8>>,
+    live: &Live,
+    gone: &CancellationToken,
+) {
+    let gate = writer.gate();
+    let sending = async move {
+        if let Some(last) = last {
+            writer.send(sse::event(None, &last)).await;
+        }
+        drop(writer);
+        gone.cancelled().await;
+    };
+    tokio::select! {
+        biased;
+        () = live.cut().cancelled() => gate.close(),
+        () = sending => {}
+        () = tokio::time::sleep(DELIVERY_MAX) => gate.close(),
     }
 }

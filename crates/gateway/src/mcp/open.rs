@@ -15,7 +15,7 @@ use super::session::{ListFault, Opening, Session, ToolTable, supervise};
 use crate::authn::{AuthnError, Caller};
 use crate::core::Core;
 use crate::journal::JournalError;
-use crate::live::Live;
+use crate::live::{Kind, Live};
 use crate::records::short;
 use crate::state::State;
 use crate::tool::peer::{Peer, PeerFault};
@@ -103,9 +103,11 @@ async fn open_tracked(
         .sessions
         .take(caller.token.instance)
         .ok_or(OpenFault::Busy)?;
-    let live = core
-        .live
-        .enter(Arc::clone(&caller.subjects), caller.token.revision);
+    let live = core.live.enter(
+        Arc::clone(&caller.subjects),
+        caller.token.revision,
+        Kind::Server,
+    );
     core.look_again(caller)?;
     let key: Id<types::Session> = core.id()?;
     let note = Object::new()
@@ -115,7 +117,8 @@ async fn open_tracked(
     let task = Some(caller.token.task);
     core.note_session(Class::Intent, task, note.clone().with("what", "started"))
         .await?;
-    let (peer, process, hello, tools) = match start(core, state, &server, &live).await {
+    let started = start(core, state, &server, (caller, &live)).await;
+    let (peer, process, hello, tools) = match started {
         Ok(started) => started,
         Err(fault) => {
             let body = note
@@ -182,10 +185,15 @@ async fn start(
     core: &Arc<Core>,
     state: &State,
     server: &Name,
-    live: &Live,
+    (caller, live): (&Caller, &Live),
 ) -> Result<Started, OpenFault> {
     let registered = state.server(server).ok_or(OpenFault::Late)?;
-    let child = core.tools.start(server, &registered.spec).await?;
+    core.look_again(caller)?;
+    if !live.effect().begin() {
+        return Err(OpenFault::Late);
+    }
+    let child = core.tools.start(server, &registered.spec).await;
+    let child = child.inspect_err(|_| live.effect().settle())?;
     let (peer, process) = converse(core, child);
     let greeted = tokio::select! {
         biased;
@@ -200,6 +208,9 @@ async fn start(
             peer.stop(PeerFault::Stopped);
             if let Err(error) = process.end().await {
                 tracing::warn!(%error, "a tool server could not be ended");
+            }
+            if !live.cut().is_cancelled() {
+                live.effect().settle();
             }
             Err(fault)
         }

@@ -43,11 +43,11 @@ impl Sessions {
     pub(crate) fn take(&self, instance: Id<Instance>) -> Option<Slot> {
         let mut entries = self.entries();
         let total: usize = entries.taken.values().sum();
-        let mine = entries.taken.entry(instance).or_default();
-        if total >= self.0.total || *mine >= self.0.per_instance {
+        let mine = entries.taken.get(&instance).copied().unwrap_or_default();
+        if total >= self.0.total || mine >= self.0.per_instance {
             return None;
         }
-        *mine += 1;
+        entries.taken.insert(instance, mine + 1);
         drop(entries);
         metrics::gauge!("aims_gateway_sessions").increment(1.0);
         Some(Slot {

@@ -279,19 +279,31 @@ pub(crate) async fn supervise(
     };
     core.sessions.remove(session.id.as_str());
     session.peer.stop(fault.clone());
-    let how = process
-        .end()
-        .await
-        .unwrap_or_else(|error| format!("could not be ended: {error}"));
-    session.reaped.cancel();
+    let ended = process.end().await;
+    if ended.is_ok() {
+        session.reaped.cancel();
+    }
+    let (how, is_over) = match ended {
+        Ok(how) => (how, true),
+        Err(error) => (format!("could not be ended: {error}"), false),
+    };
     let body = session
         .describe("ended")
         .with("why", why)
         .with("fault", short(&fault.to_string()))
-        .with("how", how);
+        .with("how", how.as_str());
     // The journal raises the alarm if this can't be written; the session is over either way.
     let _ = core
         .note_session(Class::Outcome, Some(session.task), body)
         .await;
+    if !is_over {
+        // Something of it may run on: whoever waits for its end waits on.
+        tracing::error!(how, "a tool server could not be ended");
+        std::mem::forget((live, slot));
+        return;
+    }
+    if why != "cut_off" {
+        live.effect().settle();
+    }
     drop((live, slot));
 }

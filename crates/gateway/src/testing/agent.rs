@@ -7,7 +7,7 @@ use std::time::Duration;
 use aims_crypto::{Alg, Signer, SigningKey};
 use aims_jose::Thumbprint;
 use aims_json::{Limits, Object, Value, parse};
-use aims_links::{Body, ConnectReply, Enforce};
+use aims_links::{Body, ConnectReply, Endpoint};
 use aims_oauth::dpop::Proof;
 use aims_oauth::{AccessToken, Actor, ActorChain, Chain, HttpUri, InstanceToken, TokenCommon};
 use aims_types::{self as types, Clock, Id, Revision};
@@ -43,10 +43,11 @@ pub(crate) struct Answer {
 impl<'w> Agent<'w> {
     pub(crate) fn new(world: &'w World, task: &Task, instance: u128) -> Self {
         let key = Arc::new(SigningKey::generate(Alg::Es256).unwrap());
-        let actor = Actor {
-            sub: task.grant.delegate_spiffe_id.to_string(),
-            iss: None,
+        let actors: Vec<Actor> = task.agents().map(actor).collect();
+        let [prior @ .., current] = actors.as_slice() else {
+            panic!("a chain has an agent")
         };
+        let prior = prior.iter().rev().cloned().collect();
         let details = r#"[{"type":"mcp_tool"}]"#;
         let token = InstanceToken {
             common: TokenCommon {
@@ -59,11 +60,11 @@ impl<'w> Agent<'w> {
                 jkt: Thumbprint::of(key.public()),
             },
             subject: person().id.to_string(),
-            act: Some(ActorChain::new(actor, Vec::new()).unwrap()),
+            act: Some(ActorChain::new(current.clone(), prior).unwrap()),
             authorization_details: parse(details.as_bytes(), &Limits::TOKEN).unwrap(),
             task: task.id,
             instance: Id::from_u128(instance),
-            chain: Chain::new(vec![aims_model::grant::grant_digest(&task.jws)]).unwrap(),
+            chain: Chain::new(task.digests()).unwrap(),
             revision: Revision::new(10),
         };
         Self {
@@ -177,6 +178,13 @@ impl<'w> Agent<'w> {
             .body(())
             .unwrap();
         self.world.gateway.connect(request).await.unwrap()
+    }
+}
+
+fn actor(agent: &types::SpiffeId) -> Actor {
+    Actor {
+        sub: agent.to_string(),
+        iss: None,
     }
 }
 

@@ -97,6 +97,7 @@ async fn states_are_taken_in_their_order_and_an_unusable_one_denies_everything()
             servers: std::sync::Arc::default(),
             keys: std::sync::Arc::default(),
             cutoffs: std::sync::Arc::default(),
+            approvals: std::sync::Arc::default(),
         }));
     assert!(broken.await.is_err());
     assert_eq!(agent.call(2, "echo", "{}").await.status, 503);

@@ -57,6 +57,9 @@ pub(crate) enum PeerFault {
     /// What it worked for is cut off.
     #[error("what it worked for is cut off")]
     CutOff,
+    /// When its turn came, the request was not allowed to go out any more.
+    #[error("the request was not sent: it may not begin any more")]
+    Withheld,
 }
 
 /// An answer, ready for whoever asked.
@@ -77,13 +80,26 @@ pub(crate) struct Asking {
     pub(crate) answer_as: Option<RequestId>,
     /// Under which token progress is wanted, and where it goes.
     pub(crate) progress: Option<(ProgressToken, mpsc::Sender<Vec<u8>>)>,
+    /// Asked right before the first byte goes out.
+    pub(crate) leave: Option<Leave>,
+}
+
+/// Whether a request may go out, asked right before it does.
+pub(crate) struct Leave(Box<dyn FnOnce() -> bool + Send>);
+
+/// One line toward the tool.
+#[derive(Debug)]
+struct Line {
+    bytes: Vec<u8>,
+    /// The request that it is, and whether it may go out.
+    leave: Option<(i64, Leave)>,
 }
 
 /// A request that was sent. Dropping it forgets it: a late answer is then dropped too.
 #[derive(Debug)]
 pub(crate) struct Asked {
     id: i64,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<Result<Answer, PeerFault>>,
     shared: Arc<Shared>,
     done: bool,
 }
@@ -94,7 +110,7 @@ pub(crate) struct Peer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    outgoing: mpsc::Sender<Vec<u8>>,
+    outgoing: mpsc::Sender<Line>,
     state: Mutex<State>,
     stopped: CancellationToken,
     tools_changed: AtomicBool,
@@ -114,7 +130,24 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     asking: Asking,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<Result<Answer, PeerFault>>,
+}
+
+impl Leave {
+    /// A leave that `may` gives or refuses.
+    pub(crate) fn new(may: impl FnOnce() -> bool + Send + 'static) -> Self {
+        Self(Box::new(may))
+    }
+
+    fn grants(self) -> bool {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Leave {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Leave")
+    }
 }
 
 impl Peer {
@@ -149,9 +182,10 @@ impl Peer {
     /// Sends a request made by `message` under our own id.
     pub(crate) async fn ask(
         &self,
-        asking: Asking,
+        mut asking: Asking,
         message: impl FnOnce(i64) -> Vec<u8>,
     ) -> Result<Asked, PeerFault> {
+        let leave = asking.leave.take();
         let (reply, answer) = oneshot::channel();
         let id = {
             let mut state = self.0.state();
@@ -169,7 +203,11 @@ impl Peer {
             shared: Arc::clone(&self.0),
             done: false,
         };
-        self.send(message(id)).await?;
+        let line = Line {
+            bytes: line(&message(id))?,
+            leave: leave.map(|leave| (id, leave)),
+        };
+        self.queue(line).await?;
         Ok(asked)
     }
 
@@ -188,7 +226,11 @@ impl Peer {
 
     /// Sends a message as one line.
     pub(crate) async fn send(&self, message: Vec<u8>) -> Result<(), PeerFault> {
-        let line = line(&message)?;
+        let bytes = line(&message)?;
+        self.queue(Line { bytes, leave: None }).await
+    }
+
+    async fn queue(&self, line: Line) -> Result<(), PeerFault> {
         let sent = tokio::select! {
             biased;
             () = self.0.stopped.cancelled() => return Err(self.fault()),
@@ -228,12 +270,9 @@ impl Asked {
     pub(crate) async fn answer(&mut self) -> Result<Answer, PeerFault> {
         let answer = (&mut self.answer).await;
         self.done = true;
-        answer.map_err(|_| {
-            self.shared
-                .state()
-                .fault
-                .clone()
-                .unwrap_or(PeerFault::Ended)
+        answer.unwrap_or_else(|_| {
+            let fault = self.shared.state().fault.clone();
+            Err(fault.unwrap_or(PeerFault::Ended))
         })
     }
 }
@@ -261,6 +300,14 @@ impl Shared {
         state.open.clear();
         drop(state);
         self.stopped.cancel();
+    }
+
+    /// A request did not go out.
+    fn withhold(&self, id: i64) {
+        let waiting = self.state().open.remove(&id);
+        if let Some(Waiting { reply, .. }) = waiting {
+            let _ = reply.send(Err(PeerFault::Withheld));
+        }
     }
 
     fn take(&self, line: &[u8], clock: &dyn Clock) -> Result<(), PeerFault> {
@@ -312,7 +359,7 @@ impl Shared {
                 || response.result().and_then(says_error) == Some(true),
         };
         // Whoever gave up meanwhile does not hear it.
-        let _ = reply.send(answer);
+        let _ = reply.send(Ok(answer));
         Ok(())
     }
 
@@ -329,9 +376,9 @@ impl Shared {
             };
             build::error(Some(request.id()), &error)
         };
-        let line = line(&answer)?;
+        let bytes = line(&answer)?;
         self.outgoing
-            .try_send(line)
+            .try_send(Line { bytes, leave: None })
             .map_err(|_| PeerFault::Flood("requests"))
     }
 

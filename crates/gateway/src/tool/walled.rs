@@ -135,10 +135,14 @@ impl ToolProcess for WalledProcess {
     async fn end(self: Box<Self>) -> io::Result<String> {
         let Self { running, uid } = *self;
         let ended = spawn_blocking(move || running.kill()).await;
-        drop(uid);
-        match ended.map_err(io::Error::other)?? {
-            Exit::Code(code) => Ok(format!("exited {code}")),
-            Exit::Signal(signal) => Ok(format!("killed by signal {signal}")),
+        match ended.map_err(io::Error::other).and_then(|ended| ended) {
+            Ok(Exit::Code(code)) => Ok(format!("exited {code}")),
+            Ok(Exit::Signal(signal)) => Ok(format!("killed by signal {signal}")),
+            Err(error) => {
+                // Something may live on: its uid is never given out again.
+                std::mem::forget(uid);
+                Err(error)
+            }
         }
     }
 }

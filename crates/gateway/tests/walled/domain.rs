@@ -11,13 +11,15 @@ use aims_gateway::Gateway;
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_links::{
-    Attestation, Chain, ChainHop, Control, ControlState, EndedInstance, Enforce, InstanceGrant,
-    LaunchOrder, LinkError, PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall,
-    TokenReply,
+    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance, Endpoint,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, PrincipalFacts, Refusal,
+    RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
+use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Role, ToolServer,
+    Approval, EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record,
+    Role, ToolServer,
 };
 use aims_oauth::dpop::Proof;
 use aims_oauth::{AccessToken, Actor, ActorChain, HttpUri, InstanceToken, TokenCommon};
@@ -46,7 +48,8 @@ pub(crate) struct Domain {
     started: Timestamp,
     jws: String,
     next: AtomicU64,
-    records: Mutex<u64>,
+    records: Mutex<Vec<ShippedRecord>>,
+    revision: AtomicU64,
 }
 
 pub(crate) fn trust_domain() -> TrustDomain {
@@ -66,7 +69,7 @@ impl Domain {
         let (token, grant, person, instance) = (key(), key(), key(), key());
         let started = SystemClock.now();
         let jws = root_grant(&grant, &person, started);
-        let (next, records) = (AtomicU64::new(0), Mutex::new(0));
+        let (next, records) = (AtomicU64::new(0), Mutex::default());
         Self {
             token,
             grant,
@@ -76,6 +79,7 @@ impl Domain {
             jws,
             next,
             records,
+            revision: AtomicU64::new(0),
         }
     }
 
@@ -84,7 +88,13 @@ impl Domain {
     }
 
     pub(crate) fn shipped(&self) -> u64 {
-        *self.records.lock().unwrap()
+        let records = self.records.lock().unwrap();
+        records.last().map_or(0, |record| record.seq)
+    }
+
+    /// The newest state is at this revision.
+    pub(crate) fn note_revision(&self, revision: Revision) {
+        self.revision.store(revision.number(), Ordering::SeqCst);
     }
 
     pub(crate) fn state(&self, server: ToolServer) -> ControlState {
@@ -95,6 +105,7 @@ impl Domain {
             owner,
             enrolled_at: self.started,
             retired_at: None,
+            certificate: None,
         };
         ControlState {
             revision: Revision::new(10),
@@ -117,6 +128,7 @@ impl Domain {
                 ),
             ]),
             cutoffs: Arc::default(),
+            approvals: Arc::default(),
         }
     }
 
@@ -261,6 +273,10 @@ impl Control for Domain {
         unused()
     }
 
+    async fn delegate(&self, _: DelegateCall) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
+        unused()
+    }
+
     async fn instance_attest(
         &self,
         _: Attestation,
@@ -316,11 +332,71 @@ impl Control for Domain {
         shipped: Vec<ShippedRecord>,
     ) -> Result<u64, LinkError> {
         let mut records = self.records.lock().unwrap();
-        *records = shipped.last().map_or(*records, |record| record.seq);
-        Ok(*records)
+        records.extend(shipped);
+        Ok(records.last().map_or(0, |record| record.seq))
     }
 
     async fn records_head(&self, _: Id<types::Gateway>) -> Result<u64, LinkError> {
         Ok(self.shipped())
+    }
+
+    async fn lease_renew(&self, _: LeaseAsk) -> Result<Result<LeaseGrant, Refusal>, LinkError> {
+        Ok(Ok(LeaseGrant {
+            length: aims_lease::Terms::default().length(),
+            revision: Revision::new(self.revision.load(Ordering::SeqCst)),
+            server_time: SystemClock.now(),
+        }))
+    }
+
+    async fn approval_ask(
+        &self,
+        _: Id<types::Gateway>,
+        _: Asked,
+    ) -> Result<Result<Approval, Refusal>, LinkError> {
+        unused()
+    }
+
+    async fn approval(&self, _: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
+        Ok(None)
+    }
+
+    async fn tree_claim(
+        &self,
+        _: Id<types::Gateway>,
+        _: Id<types::Task>,
+    ) -> Result<TreeClaim, LinkError> {
+        // There is one gateway, which owns every tree.
+        Ok(TreeClaim::Owned {
+            epoch: 1,
+            before: true,
+        })
+    }
+
+    async fn tree_release(
+        &self,
+        _: Id<types::Gateway>,
+        _: Vec<Id<types::Task>>,
+    ) -> Result<(), LinkError> {
+        Ok(())
+    }
+
+    async fn task_records(
+        &self,
+        _: Id<types::Gateway>,
+        task: Id<types::Task>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, LinkError> {
+        let records = self.records.lock().unwrap();
+        let about = records.iter().filter(|shipped| {
+            let record = Record::decode(&shipped.record).unwrap();
+            record.event.task == Some(task)
+        });
+        let (skip, limit) = (
+            usize::try_from(skip).unwrap(),
+            usize::try_from(limit).unwrap(),
+        );
+        let about = about.skip(skip).take(limit);
+        Ok(about.map(|shipped| shipped.record.clone()).collect())
     }
 }

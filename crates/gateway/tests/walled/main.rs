@@ -20,6 +20,7 @@ use std::time::Duration;
 use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_links::{ControlState, Enforce, InspectError};
 use aims_model::evidence::Measured;
+use aims_model::receipt::Ended;
 use aims_model::server::DataPath;
 use aims_model::{CutOff, ServerSpec, Subject, ToolServer};
 use aims_types::Id;
@@ -116,11 +117,14 @@ async fn claim() {
         registered_at: domain.now(),
     };
     let mut state = domain.state(server);
+    domain.note_revision(state.revision);
     gateway.apply(Arc::new(state.clone())).await.unwrap();
+    gateway.leased().await;
     let session = domain.initialize(&gateway).await;
     serves(&domain, &gateway, &session, &root).await;
 
-    cut(&gateway, &mut state, Subject::Instance(domain::INSTANCE)).await;
+    let ended = cut(&domain, &gateway, &mut state).await;
+    assert_eq!((ended.servers, ended.unknown), (1, Vec::new()));
     assert_eq!(
         processes_of(&script),
         0,
@@ -170,6 +174,8 @@ async fn start(root: &Path, domain: Arc<Domain>) -> Arc<Gateway> {
         self_exe: std::env::current_exe().unwrap(),
         uid_base,
         egress: EgressConfig::default(),
+        lease: aims_lease::Terms::default(),
+        edge: None,
         limits: GatewayLimits::default(),
         wal: aims_wal::Limits::default(),
     };
@@ -183,14 +189,17 @@ async fn start(root: &Path, domain: Arc<Domain>) -> Arc<Gateway> {
     .unwrap()
 }
 
-async fn cut(gateway: &Gateway, state: &mut ControlState, subject: Subject) {
+/// Cuts the instance off, and says what that ended.
+async fn cut(domain: &Domain, gateway: &Gateway, state: &mut ControlState) -> Ended {
     state.revision = state.revision.next();
     let cut = CutOff {
-        subject,
+        subject: Subject::Instance(domain::INSTANCE),
         at_or_before: state.revision,
     };
     state.cutoffs = Arc::new(vec![cut]);
-    gateway.apply(Arc::new(state.clone())).await.unwrap();
+    domain.note_revision(state.revision);
+    let applied = gateway.apply(Arc::new(state.clone())).await.unwrap();
+    applied.ended
 }
 
 /// How many processes of the host run this script.

@@ -74,6 +74,22 @@ pub(super) async fn end(
     Ok(committed(&plane.task_end(&cx, task_id(&id)?).await?))
 }
 
+pub(super) async fn freeze(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.task_freeze(&cx, task_id(&id)?).await?))
+}
+
+pub(super) async fn resume(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(committed(&plane.task_resume(&cx, task_id(&id)?).await?))
+}
+
 pub(super) async fn run(
     Caller(cx): Caller,
     State(plane): State<ControlPlane>,

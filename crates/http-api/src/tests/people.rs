@@ -1,7 +1,7 @@
 //! Every route by every role, and what each leaves on record.
 
 use crate::{Access, ROUTES, Route};
-use aims_model::{EventKind, Role};
+use aims_model::{EventKind, Receipt, Role, Subject};
 use http::StatusCode;
 
 use super::stage::Stage;
@@ -13,11 +13,19 @@ fn answers(route: &Route) -> [Option<(u16, &'static str)>; 3] {
     const OWNER: Option<(u16, &str)> = Some((403, "not_owner"));
     const UNKNOWN: Option<(u16, &str)> = Some((404, "unknown_task"));
     match (route.method, route.path) {
-        ("GET", "/v1/people") => [None, ROLE, ROLE],
+        ("GET", "/v1/people" | "/v1/points") => [None, ROLE, ROLE],
+        ("GET", "/v1/approvals/{id}") => [None, Some((404, "unknown_approval")), None],
         ("GET", "/v1/tasks/{id}" | "/v1/tasks/{id}/trace") => [None, UNKNOWN, None],
         ("GET", _) => [None, None, None],
         ("POST", "/v1/tasks") => [ROLE, OWNER, None],
-        ("POST", "/v1/tasks/{id}/end" | "/v1/runs") => [ROLE, UNKNOWN, None],
+        (
+            "POST",
+            "/v1/tasks/{id}/end"
+            | "/v1/tasks/{id}/freeze"
+            | "/v1/tasks/{id}/resume"
+            | "/v1/kills"
+            | "/v1/runs",
+        ) => [ROLE, UNKNOWN, None],
         _ => [ROLE, ROLE, ROLE],
     }
 }
@@ -33,6 +41,11 @@ fn event(route: &Route) -> (EventKind, bool) {
         "/v1/policy" => (EventKind::PolicyActivated, true),
         "/v1/tasks" => (EventKind::TaskStarted, true),
         "/v1/tasks/{id}/end" => (EventKind::TaskEnded, true),
+        "/v1/tasks/{id}/freeze" => (EventKind::TaskFrozen, true),
+        "/v1/tasks/{id}/resume" => (EventKind::TaskResumed, true),
+        "/v1/kills" => (EventKind::Killed, true),
+        "/v1/approvals/{id}/answer" => (EventKind::ApprovalAnswered, true),
+        "/v1/join-tokens" => (EventKind::JoinAllowed, false),
         "/v1/runs" => (EventKind::RunRequested, false),
         path if path.starts_with("/v1/agents/") => (EventKind::AgentStageChanged, true),
         path => panic!("`{path}` is not in this table"),
@@ -105,11 +118,11 @@ async fn every_change_leaves_its_record_once_and_no_look_leaves_any() {
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(!format!("{new:?}").contains("hush"), "{route:?}");
         assert!(!format!("{new:?}").contains(&token), "{route:?}");
-        if route.path == "/v1/runs" {
+        if let "/v1/runs" | "/v1/join-tokens" = route.path {
             assert_eq!(answer.headers["cache-control"], "no-store");
-            let ticket: serde_json::Value = serde_json::from_str(&body).unwrap();
-            let ticket = ticket["ticket"].as_str().unwrap();
-            assert!(!format!("{after:?}").contains(ticket));
+            let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let secret = shown["ticket"].as_str().or(shown["token"].as_str());
+            assert!(!format!("{after:?}").contains(secret.unwrap()));
         }
     }
 }
@@ -124,4 +137,31 @@ async fn a_login_leaves_its_record_once() {
     assert_eq!(after.len(), records + 1);
     assert_eq!(after[records].event.kind, event(route).0);
     assert_eq!(stage.world.state().await.0, revision);
+}
+
+#[tokio::test]
+async fn a_kill_is_answered_with_its_receipt() {
+    let stage = Stage::new().await;
+    let route = ROUTES.iter().find(|route| route.path == "/v1/kills");
+    let token = stage.world.log_in(&stage.mia).await;
+    let answer = stage.call(route.unwrap(), &stage.mia, &token).await;
+    let receipt: Receipt = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(receipt.subject, Subject::Task(stage.task));
+    assert_eq!(receipt.revision, stage.world.state().await.0);
+    assert_eq!(receipt.points.len(), 2);
+}
+
+#[tokio::test]
+async fn an_approver_answers_once() {
+    let stage = Stage::new().await;
+    let judge = stage.world.enrol("judge", Role::Approver).await;
+    let path = "/v1/approvals/{id}/answer";
+    let route = ROUTES.iter().find(|route| route.path == path).unwrap();
+    let token = stage.world.log_in(&judge).await;
+    let answer = stage.call(route, &judge, &token).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let approval: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(approval["stage"]["stage"], "approved");
+    let again = stage.call(route, &judge, &token).await;
+    assert_eq!(again.code(), "invalid_transition");
 }

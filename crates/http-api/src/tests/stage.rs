@@ -5,12 +5,14 @@ use std::time::Duration;
 use crate::Route;
 use aims_authority::Authority;
 use aims_control::{RegisterAgent, RegisterServer, RequestRun};
+use aims_crypto::{SigningKey, sha256};
 use aims_jose::{SigningHeader, sign};
 use aims_json::{Limits, parse};
-use aims_links::{Attestation, Control, RequestedRun, TokenCall};
+use aims_links::{Attestation, Control, InstanceGrant, RequestedRun, TokenCall};
+use aims_model::approval::{APPROVAL_TYP, Asked};
 use aims_model::evidence::{Arguments, Measured};
-use aims_model::grant::{CONSENT_TYP, Consent};
-use aims_model::{Assurance, Evidence, Expected, Posture, Role, ServerSpec};
+use aims_model::grant::{CONSENT_TYP, Consent, grant_digest};
+use aims_model::{Approval, Assurance, Evidence, Expected, Posture, Role, ServerSpec};
 use aims_oauth::{
     AssertionClaims, ClientAssertion, ClientCredential, TokenExchange, TokenRequest, TokenResponse,
     TokenType, TypedToken,
@@ -28,6 +30,10 @@ pub(super) struct Stage {
     pub(super) mia: Somebody,
     /// A task of `notes`.
     pub(super) task: Id<types::Task>,
+    /// A frozen task of `notes`.
+    frozen: Id<types::Task>,
+    /// What an instance of a third task waits for.
+    pub(super) approval: Approval,
 }
 
 /// How a request authenticates: the values of the headers, each as often as it comes.
@@ -59,10 +65,19 @@ impl Stage {
             spec: spec(),
         };
         world.plane.server_register(&cx, server).await.unwrap();
-        let consent = consent(&world, &mia);
-        let started = world.plane.task_start(&world.cx(&mia), &consent).await;
-        let task = started.unwrap().value.task.id;
-        Self { world, mia, task }
+        let frozen = start(&world, &mia).await;
+        world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let (waiting, task) = (start(&world, &mia).await, start(&world, &mia).await);
+        let (instance, _) = attested(&world, &mia, waiting).await;
+        let asked = asked(&world, &mia, (waiting, &instance)).await;
+        let approval = world.plane.approval_ask(world.gateway, asked).await;
+        Self {
+            approval: approval.unwrap().unwrap(),
+            world,
+            mia,
+            task,
+            frozen,
+        }
     }
 
     /// The path of a route about something that is there.
@@ -73,7 +88,12 @@ impl Stage {
             _ => "notes",
         };
         let path = route.path.replace("{name}", name);
-        path.replace("{id}", &self.task.to_string())
+        let id = match route.path {
+            "/v1/tasks/{id}/resume" => self.frozen.to_string(),
+            path if path.starts_with("/v1/approvals/") => self.approval.id.to_string(),
+            _ => self.task.to_string(),
+        };
+        path.replace("{id}", &id)
     }
 
     /// The JSON body of a good request by `person`; `None` where there is none.
@@ -92,6 +112,13 @@ impl Stage {
             ("POST", "/v1/policy") => Some(json!({"text": POLICY})),
             ("POST", "/v1/tasks") => Some(json!({"consent": consent(&self.world, person)})),
             ("POST", "/v1/runs") => Some(json!({"task": self.task, "agent": "notes"})),
+            ("POST", "/v1/kills") => {
+                Some(json!({"kind": "task", "id": self.task, "reason": "it went astray"}))
+            }
+            ("POST", "/v1/approvals/{id}/answer") => {
+                Some(json!({"jws": answer(&self.world, person, &self.approval)}))
+            }
+            ("POST", "/v1/join-tokens") => Some(json!({"kind": "node"})),
             _ => None,
         }
     }
@@ -141,25 +168,8 @@ impl Stage {
     /// The access token of an attested instance, with the instance as if it were a person.
     pub(super) async fn instance(&self) -> (Somebody, String) {
         let (world, plane) = (&self.world, &self.world.plane);
-        let asked = RequestRun {
-            task: self.task,
-            agent: "notes".to_owned(),
-        };
-        let ticket = plane
-            .run_request(&world.cx(&self.mia), asked)
-            .await
-            .unwrap();
+        let (grant, key) = attested(world, &self.mia, self.task).await;
         let (node, node_key) = (world.node.0, &world.node.1);
-        let ticket = ticket.ticket;
-        let order = plane.run_redeem(RequestedRun { node, ticket }).await;
-        let key = new_key();
-        let attestation = Attestation {
-            node,
-            run: order.unwrap().unwrap().run,
-            posture: posture(),
-            jwk: jwk(&key),
-        };
-        let grant = plane.instance_attest(attestation).await.unwrap().unwrap();
         let claims = AssertionClaims {
             audience: ISSUER,
             kid: Some(&kid(node_key)),
@@ -194,6 +204,74 @@ impl Stage {
         let id = self.mia.id;
         (Somebody { id, key }, token.expose().clone())
     }
+}
+
+/// A task of `notes`.
+async fn start(world: &World, person: &Somebody) -> Id<types::Task> {
+    let consent = consent(world, person);
+    let started = world.plane.task_start(&world.cx(person), &consent).await;
+    started.unwrap().value.task.id
+}
+
+/// An instance of `notes` for a task, with its key.
+async fn attested(
+    world: &World,
+    person: &Somebody,
+    task: Id<types::Task>,
+) -> (InstanceGrant, SigningKey) {
+    let agent = "notes".to_owned();
+    let (plane, node) = (&world.plane, world.node.0);
+    let asked = RequestRun { task, agent };
+    let ticket = plane.run_request(&world.cx(person), asked).await.unwrap();
+    let ticket = ticket.ticket;
+    let order = plane.run_redeem(RequestedRun { node, ticket }).await;
+    let key = new_key();
+    let attestation = Attestation {
+        node,
+        run: order.unwrap().unwrap().run,
+        posture: posture(),
+        jwk: jwk(&key),
+    };
+    let grant = plane.instance_attest(attestation).await.unwrap().unwrap();
+    (grant, key)
+}
+
+/// What a gateway asks for an instance of a task that wants to read a log.
+async fn asked(
+    world: &World,
+    person: &Somebody,
+    (task, instance): (Id<types::Task>, &InstanceGrant),
+) -> Asked {
+    let mut reader = world.parts.store.read().await.unwrap();
+    Asked {
+        task,
+        initiator: person.id,
+        agent: "spiffe://aims.local/agent/notes".parse().unwrap(),
+        instance: instance.instance,
+        delegation: reader.task(task).await.unwrap().unwrap().root,
+        leaf: grant_digest(&instance.grant),
+        server: "git".parse().unwrap(),
+        tool: "git_log".to_owned(),
+        pin: sha256(b"git_log"),
+        arguments: r#"{"repo_path":"/srv/repo"}"#.to_owned(),
+        policy: reader.policy_current().await.unwrap().unwrap().id,
+        requirements: vec!["ask-first".parse().unwrap()],
+    }
+}
+
+/// A yes of `person`.
+fn answer(world: &World, person: &Somebody, approval: &Approval) -> String {
+    let answer = aims_model::approval::Answer {
+        person: person.id,
+        audience: "aims.local".parse().unwrap(),
+        issued_at: world.clock.now(),
+        approval: approval.id,
+        digest: approval.digest,
+        approve: true,
+        reason: String::new(),
+    };
+    let header = SigningHeader::new(APPROVAL_TYP).kid(kid(&person.key));
+    sign(&header, &answer.to_claims().unwrap(), &person.key).unwrap()
 }
 
 /// A consent of `person` to read a log with the agent `notes`.

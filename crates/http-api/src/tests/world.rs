@@ -9,9 +9,11 @@ use aims_control::{Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, initia
 use aims_crypto::{Alg, Signer, SigningKey, sha256};
 use aims_jose::{Jwk, Thumbprint};
 use aims_keys::{KeyStore, MasterKey};
+use aims_lease::Terms;
 use aims_links::{
-    Body, ConnectReply, ControlState, Enforce, EnforceError, InspectError, LinkError,
+    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Vouch,
 };
+use aims_model::receipt::Ended;
 use aims_model::{Record, Role, ServerSpec, ToolPin};
 use aims_oauth::{AssertionClaims, HttpUri, PersonGrant, TokenRequest, TokenResponse, dpop};
 use aims_store_sqlite::SqliteStore;
@@ -22,7 +24,7 @@ use aims_types::{
 use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use tower::ServiceExt;
 
 pub(super) const ISSUER: &str = "https://aims.local";
@@ -55,14 +57,6 @@ struct Gateway;
 
 #[async_trait]
 impl Enforce for Gateway {
-    async fn http(&self, _: Request<Bytes>) -> Result<Response<Body>, LinkError> {
-        Err(silent())
-    }
-
-    async fn connect(&self, _: Request<()>) -> Result<ConnectReply, LinkError> {
-        Err(silent())
-    }
-
     async fn inspect(&self, _: Name, _: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
         Ok(vec![ToolPin {
             name: "git_log".to_owned(),
@@ -73,15 +67,21 @@ impl Enforce for Gateway {
         }])
     }
 
-    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
-        Ok(state.revision)
+    async fn apply(&self, state: Arc<ControlState>) -> Result<Applied, EnforceError> {
+        Ok(Applied {
+            revision: state.revision,
+            ended: Ended::default(),
+        })
     }
 }
 
-fn silent() -> LinkError {
-    LinkError {
-        peer: "gateway",
-        reason: "silent".to_owned(),
+/// A node that ends whatever it is told to.
+struct Walls;
+
+#[async_trait]
+impl Vouch for Walls {
+    async fn end(&self, _: Cut) -> Result<Ended, LinkError> {
+        Ok(Ended::default())
     }
 }
 
@@ -114,6 +114,7 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) operator: Somebody,
     pub(super) node: (Id<Node>, SigningKey),
+    pub(super) gateway: Id<types::Gateway>,
     pub(super) directory: tempfile::TempDir,
 }
 
@@ -147,11 +148,12 @@ impl World {
         let server = plane.cx(Actor::Server).unwrap();
         let gateway = Id::from_u128(42);
         plane
-            .gateway_join(&server, gateway, Arc::new(Gateway))
+            .gateway_join(&server, gateway, &jwk(&new_key()), Arc::new(Gateway))
             .await
             .unwrap();
         let node = new_key();
-        let node_id = plane.node_join(&server, &jwk(&node), "host").await;
+        let walls = Arc::new(Walls);
+        let node_id = plane.node_join(&server, &jwk(&node), "host", walls).await;
         Self {
             router: Admin::new(plane.clone()).router(),
             plane,
@@ -159,6 +161,7 @@ impl World {
             clock,
             operator: Somebody { id, key },
             node: (node_id.unwrap(), node),
+            gateway,
             directory,
         }
     }
@@ -260,9 +263,11 @@ async fn parts(directory: &std::path::Path, clock: Arc<FakeClock>) -> Parts {
         store: Arc::new(store),
         keys: Arc::new(keys),
         clock,
+        boot: "boot-1".to_owned(),
         entropy,
         records: Arc::new(NoLog),
         config: Config {
+            lease: Terms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },

@@ -66,7 +66,7 @@ impl Command {
             return Ok(());
         }
         Err(Refusal {
-            code: "evidence_mismatch",
+            code: "evidence_mismatch".into(),
             reason: "what is to run is not what is registered".to_owned(),
             gaps,
         })

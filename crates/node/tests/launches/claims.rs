@@ -7,10 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
+use aims_links::{Cut, Vouch};
 use aims_node::LAUNCHES_UNDER_WAY_MAX;
 use aims_node::door::CONNECTIONS_MAX;
 use aims_node::evidence::measure_file;
 use aims_node::run::RunEvent;
+use aims_types::Revision;
 
 use crate::peers::{RESOURCE, TICKET, TOKEN, WIT};
 use crate::world::{NOBODY, World, ask, is_root, on_a_thread};
@@ -52,6 +54,23 @@ pub(crate) const ALL: &[Claim] = &[
         "what_an_instance_runs_from_is_seen_again_at_renewal",
         || Box::pin(what_it_runs_from_is_seen_again()),
     ),
+    ("a_sub_agent_is_an_instance_of_its_own", || {
+        Box::pin(a_sub_agent_is_an_instance_of_its_own())
+    }),
+    ("a_sub_agent_ends_with_the_one_that_asked", || {
+        Box::pin(a_sub_agent_ends_with_the_one_that_asked())
+    }),
+    (
+        "a_sub_agent_that_is_being_started_when_its_parent_is_cut_off_is_ended_and_reported",
+        || Box::pin(a_sub_agent_starts_while_its_parent_ends()),
+    ),
+    (
+        "what_the_server_cuts_off_is_gone_when_the_cut_returns",
+        || Box::pin(what_is_cut_off_is_gone()),
+    ),
+    ("a_node_without_a_lease_runs_nothing", || {
+        Box::pin(a_node_without_a_lease_runs_nothing())
+    }),
     ("draining_ends_every_instance_and_every_request", || {
         Box::pin(draining_ends_everything())
     }),
@@ -371,4 +390,165 @@ async fn draining_ends_everything() {
     let told = on_a_thread(move || aims_node::run::events(stream).last()).await;
     assert_eq!(told.unwrap().unwrap(), RunEvent::Ended { code: 137 });
     drop(silent);
+}
+
+/// A program that starts itself as a sub-agent and says what became of it.
+const DELEGATOR: &str = r#"
+import json, os, signal, sys, urllib.request, urllib.error
+if sys.argv[1:] == ["child"]:
+    print("child read", sys.stdin.read(), os.getpid(), flush=True)
+    print("to stderr", file=sys.stderr, flush=True)
+    sys.exit(7)
+if sys.argv[1:] == ["waiting child"]:
+    print("waits", flush=True)
+    while True: signal.pause()
+def ask(agent, words):
+    body = {"agent": agent, "purpose": "read the log", "seconds": 60, "stdin": "ä",
+            "authority": {"authorization_details": [], "limits": {}},
+            "command": [sys.executable, os.path.abspath(sys.argv[0])] + words}
+    request = urllib.request.Request("http://127.0.0.1:8710/delegations",
+                                     json.dumps(body).encode(), {"content-type": "application/json"})
+    return urllib.request.urlopen(request)
+if sys.argv[1:] == ["forbidden"]:
+    try: ask("forbidden", [])
+    except urllib.error.HTTPError as error: print(error.code, json.load(error)["detail"])
+elif sys.argv[1:] == ["leave"]:
+    answer = ask("reader", ["waiting child"])
+    print(answer.readline(), answer.readline(), flush=True)
+else:
+    answer = ask("reader", ["child"])
+    print(answer.status, answer.headers["content-type"])
+    for line in answer:
+        event = json.loads(line)
+        print(event["event"], event.get("text"), event.get("code"), flush=True)
+"#;
+
+async fn a_sub_agent_is_an_instance_of_its_own() {
+    let world = World::new(DELEGATOR);
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.code(), 0, "{}", told.output);
+    for said in [
+        "201 application/x-ndjson",
+        "started None None",
+        "stdout child read ä",
+        "stderr to stderr",
+        "exited None 7",
+    ] {
+        assert!(told.output.contains(said), "{said}: {}", told.output);
+    }
+    let attested = world.server.attested.lock().unwrap().clone();
+    assert_eq!(attested.len(), 2);
+    let asked = world.server.delegated.lock().unwrap().pop().unwrap();
+    assert_eq!(asked.instance, attested[0]);
+    if is_root() {
+        let uids = world.server.uids.lock().unwrap().clone();
+        assert!(uids[0] != uids[1], "{uids:?}");
+    }
+    let mut argv = world.argv();
+    argv.push("forbidden".to_owned());
+    let told = world.launch(argv).await;
+    let refused = "403 argument `path`: `/` is not below `/work`";
+    assert!(told.output.contains(refused), "{}", told.output);
+    assert_eq!(world.server.attested.lock().unwrap().len(), 3);
+    world.drain().await;
+}
+
+async fn a_sub_agent_ends_with_the_one_that_asked() {
+    let world = World::new(DELEGATOR);
+    let mut argv = world.argv();
+    argv.push("leave".to_owned());
+    let told = world.launch(argv).await;
+    assert!(told.output.contains("waits"), "{}", told.output);
+    world.ended(2).await;
+    assert_eq!(world.server.attested.lock().unwrap().len(), 2);
+    world.drain().await;
+}
+
+async fn a_sub_agent_starts_while_its_parent_ends() {
+    let world = World::new(DELEGATOR);
+    world.server.slow.store(true, Ordering::Relaxed);
+    let (socket, argv) = (world.socket(), world.argv());
+    let asked = on_a_thread(move || ask(&socket, TICKET, argv)).await;
+    while world.server.attested.lock().unwrap().len() < 2 {
+        world.server.changed.notified().await;
+    }
+    let instances = world.server.attested.lock().unwrap().clone();
+    let cut = |instances| Cut {
+        revision: Revision::new(3),
+        instances,
+    };
+    let ended = world.node.end(cut(instances)).await.unwrap();
+    assert_eq!(ended.instances, 1, "the sub-agent was not entered yet");
+    world.ended(1).await;
+    world.server.released.notify_one();
+    // The server has attested it, so it has to hear that it is over.
+    world.ended(2).await;
+    let ends = world.server.ended.lock().unwrap().clone();
+    assert_eq!(ends, ["cut off", "it could not be started"]);
+    drop(asked);
+    world.drain().await;
+}
+
+async fn what_is_cut_off_is_gone() {
+    let world = World::new(WAIT);
+    let (socket, argv) = (world.socket(), world.argv());
+    let (mut stream, mut output) = on_a_thread(move || {
+        let (stream, mut output) = ask(&socket, TICKET, argv);
+        let mut runs = [0; 5];
+        output.read_exact(&mut runs).unwrap();
+        (stream, output)
+    })
+    .await;
+    let instances = world.server.attested.lock().unwrap().clone();
+    let cut = Cut {
+        revision: Revision::new(3),
+        instances,
+    };
+    let ended = world.node.end(cut.clone()).await.unwrap();
+    assert_eq!(ended.instances, 1);
+    // Every process that had the other end of the pipe is gone.
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(world.node.end(cut).await.unwrap().instances, 0);
+    world.ended(1).await;
+    let last = on_a_thread(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    assert!(last.await.contains("\"ended\""));
+    world.drain().await;
+}
+
+async fn a_node_without_a_lease_runs_nothing() {
+    let world = World::new(WAIT);
+    let (socket, argv) = (world.socket(), world.argv());
+    let (_stream, mut output) = on_a_thread(move || {
+        let (stream, mut output) = ask(&socket, TICKET, argv);
+        let mut runs = [0; 5];
+        output.read_exact(&mut runs).unwrap();
+        (stream, output)
+    })
+    .await;
+    world.server.silent.store(true, Ordering::Relaxed);
+    let rest = on_a_thread(move || {
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).unwrap();
+        rest
+    });
+    assert!(rest.await.is_empty());
+    world.ended(1).await;
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "unavailable");
+    // A lease counts only where the revision that it names is in force.
+    world.server.revision.store(9, Ordering::Relaxed);
+    world.server.silent.store(false, Ordering::Relaxed);
+    let told = world.launch(world.argv()).await;
+    assert_eq!(told.refusal(), "unavailable");
+    world.node.joined(Revision::new(9));
+    fs::write(world.root.join("agent.py"), "print('again')").unwrap();
+    world.register(&[]);
+    assert_eq!(world.launch(world.argv()).await.code(), 0);
+    world.drain().await;
 }

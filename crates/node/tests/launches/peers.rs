@@ -1,20 +1,24 @@
 //! A server and a gateway that say yes to what is as registered, and remember what they were told.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aims_crypto::base64url;
+use aims_lease::Terms;
 use aims_links::{
-    Attestation, Body, Chain, ConnectReply, Control, ControlState, EndedInstance, Enforce,
-    EnforceError, InspectError, InstanceGrant, LaunchOrder, LinkError, Refusal, RequestedRun,
-    ShippedRecord, TokenCall, TokenReply,
+    Attestation, Body, Chain, ConnectReply, Control, DelegateCall, EndedInstance, Endpoint,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
+use aims_model::approval::Asked;
 use aims_model::{
-    Agent, Assurance, Evidence, EvidenceGap, Expected, ServerSpec, Task, ToolPin, agent, task,
+    Agent, Approval, Assurance, DelegationRequest, Evidence, EvidenceGap, Expected, Task, agent,
+    task,
 };
 use aims_oauth::{TokenResponse, TokenType};
 use aims_types::ambient::SystemClock;
-use aims_types::{self as types, Clock, Digest, Id, Name, Node, Revision, Secret, Timestamp};
+use aims_types::{self as types, Clock, Digest, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -33,6 +37,17 @@ pub(crate) struct Server {
     pub(crate) uids: Mutex<Vec<u32>>,
     pub(crate) refused: Mutex<Vec<Refusal>>,
     pub(crate) ended: Mutex<Vec<String>>,
+    /// The instances that were attested, in order.
+    pub(crate) attested: Mutex<Vec<Id<types::Instance>>>,
+    /// What instances asked to hand on.
+    pub(crate) delegated: Mutex<Vec<DelegationRequest>>,
+    /// Whether leases are not renewed any more.
+    pub(crate) silent: AtomicBool,
+    /// Whether who asks for an attestation waits until `released`, from the second one on.
+    pub(crate) slow: AtomicBool,
+    pub(crate) released: Notify,
+    /// The revision that leases need.
+    pub(crate) revision: AtomicU64,
     pub(crate) changed: Notify,
     /// Whether everything that is issued is over at once.
     pub(crate) brief: AtomicBool,
@@ -85,7 +100,12 @@ impl Server {
             stage: task::Stage::Open { since: now() },
         };
         let run = Id::from_u128(id);
-        LaunchOrder { run, agent, task }
+        LaunchOrder {
+            run,
+            agent,
+            delegation: task.root,
+            task,
+        }
     }
 
     /// How long what is issued lives.
@@ -121,7 +141,7 @@ impl Control for Server {
             return Ok(Ok(self.order()));
         }
         Ok(Err(Refusal {
-            code: "unknown_ticket",
+            code: "unknown_ticket".into(),
             reason: "no such ticket".to_owned(),
             gaps: Vec::new(),
         }))
@@ -147,10 +167,20 @@ impl Control for Server {
             let uid = attestation.posture.host_uid;
             self.uids.lock().unwrap().push(uid);
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            return Ok(Ok(self.grant(Id::from_u128(u128::from(number)))));
+            let instance = Id::from_u128(u128::from(number));
+            let earlier = {
+                let mut attested = self.attested.lock().unwrap();
+                attested.push(instance);
+                attested.len() - 1
+            };
+            if earlier > 0 && self.slow.load(Ordering::Relaxed) {
+                self.changed.notify_one();
+                self.released.notified().await;
+            }
+            return Ok(Ok(self.grant(instance)));
         }
         let reason = "not as registered".to_owned();
-        let code = "evidence_mismatch";
+        let code = "evidence_mismatch".into();
         Ok(Err(Refusal { code, reason, gaps }))
     }
 
@@ -168,8 +198,75 @@ impl Control for Server {
             return Ok(Ok(self.grant(instance)));
         }
         let reason = "it changed".to_owned();
-        let code = "evidence_mismatch";
+        let code = "evidence_mismatch".into();
         Ok(Err(Refusal { code, reason, gaps }))
+    }
+
+    async fn delegate(
+        &self,
+        call: DelegateCall,
+    ) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
+        let claims = call.request.split('.').nth(1).unwrap();
+        let request = DelegationRequest::from_claims(&base64url::decode(claims).unwrap()).unwrap();
+        assert_eq!((request.instance, call.wit.as_str()), (call.instance, WIT));
+        if request.agent.as_str() == "forbidden" {
+            return Ok(Err(Refusal {
+                code: "not_narrower".into(),
+                reason: "argument `path`: `/` is not below `/work`".to_owned(),
+                gaps: Vec::new(),
+            }));
+        }
+        self.delegated.lock().unwrap().push(request);
+        Ok(Ok(self.order()))
+    }
+
+    async fn lease_renew(&self, _: LeaseAsk) -> Result<Result<LeaseGrant, Refusal>, LinkError> {
+        if self.silent.load(Ordering::Relaxed) {
+            return unavailable();
+        }
+        Ok(Ok(LeaseGrant {
+            length: Terms::default().length(),
+            revision: Revision::new(self.revision.load(Ordering::Relaxed)),
+            server_time: now(),
+        }))
+    }
+
+    async fn approval_ask(
+        &self,
+        _: Id<types::Gateway>,
+        _: Asked,
+    ) -> Result<Result<Approval, Refusal>, LinkError> {
+        unavailable()
+    }
+
+    async fn approval(&self, _: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
+        unavailable()
+    }
+
+    async fn tree_claim(
+        &self,
+        _: Id<types::Gateway>,
+        _: Id<types::Task>,
+    ) -> Result<TreeClaim, LinkError> {
+        unavailable()
+    }
+
+    async fn tree_release(
+        &self,
+        _: Id<types::Gateway>,
+        _: Vec<Id<types::Task>>,
+    ) -> Result<(), LinkError> {
+        unavailable()
+    }
+
+    async fn task_records(
+        &self,
+        _: Id<types::Gateway>,
+        _: Id<types::Task>,
+        _: u64,
+        _: u32,
+    ) -> Result<Vec<Vec<u8>>, LinkError> {
+        unavailable()
     }
 
     async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
@@ -208,7 +305,7 @@ impl Control for Server {
 }
 
 #[async_trait]
-impl Enforce for Gateway {
+impl Endpoint for Gateway {
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
         self.requests.lock().unwrap().push(request);
         let body = Full::new(Bytes::from_static(b"answered"));
@@ -223,13 +320,5 @@ impl Enforce for Gateway {
             response: http::Response::new(Bytes::new()),
             tunnel: Some(Box::new(theirs)),
         })
-    }
-
-    async fn inspect(&self, _: Name, _: ServerSpec) -> Result<Vec<ToolPin>, InspectError> {
-        Err(InspectError::Start("nobody asks this here".to_owned()))
-    }
-
-    async fn apply(&self, state: Arc<ControlState>) -> Result<Revision, EnforceError> {
-        Ok(state.revision)
     }
 }

@@ -1,7 +1,7 @@
 //! Signed grants.
 
 use aims_store::{Error, StoredGrant};
-use aims_types::{Delegation, Digest, Id};
+use aims_types::{Delegation, Digest, Id, Task};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, query};
 
@@ -21,6 +21,15 @@ pub(crate) async fn by_id(
 ) -> Result<Option<StoredGrant>, Error> {
     let sql = "SELECT id, digest, task, jws FROM grants WHERE id = $1";
     find(c, query(sql).bind(id.to_string())).await
+}
+
+pub(crate) async fn of_task(
+    c: &mut SqliteConnection,
+    task: Id<Task>,
+) -> Result<Vec<StoredGrant>, Error> {
+    let sql = "SELECT id, digest, task, jws FROM grants WHERE task = $1 ORDER BY id";
+    let rows = query(sql).bind(task.to_string()).fetch_all(c).await;
+    rows.map_err(sql::failed)?.iter().map(grant).collect()
 }
 
 pub(crate) async fn insert(c: &mut SqliteConnection, grant: &StoredGrant) -> Result<(), Error> {

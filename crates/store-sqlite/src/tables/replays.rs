@@ -47,5 +47,6 @@ const fn name(kind: ReplayKind) -> &'static str {
         ReplayKind::Assertion => "assertion",
         ReplayKind::DpopProof => "dpop_proof",
         ReplayKind::Consent => "consent",
+        ReplayKind::Delegation => "delegation",
     }
 }

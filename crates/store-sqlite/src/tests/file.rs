@@ -8,8 +8,8 @@ use std::sync::Arc;
 use aims_json::Object;
 use aims_model::{Event, EventKind};
 use aims_store::Store;
-use aims_types::{Revision, Timestamp};
-use sqlx::{Row, query};
+use aims_types::{Agent, Delegation, Digest, Id, Person, Revision, Run, Task, Timestamp};
+use sqlx::{AssertSqlSafe, Row, query, raw_sql};
 use tokio::task::JoinSet;
 
 use crate::{OpenError, SqliteStore};
@@ -96,6 +96,35 @@ async fn the_schema_is_the_one_that_was_reviewed() {
     let seen = seen.join("\n");
     let reviewed = include_str!("../../schema.sql");
     assert!(seen == reviewed, "schema.sql should be:\n{seen}");
+}
+
+#[tokio::test]
+async fn launches_of_an_earlier_release_act_under_the_root_of_their_task() {
+    let store = SqliteStore::open_in_memory().await.unwrap();
+    // A launch as the first release wrote it, and the second migration once more.
+    let run: Id<Run> = Id::from_u128(3);
+    let (person, agent): (Id<Person>, Id<Agent>) = (Id::from_u128(1), Id::from_u128(1));
+    let (task, root): (Id<Task>, Id<Delegation>) = (Id::from_u128(1), Id::from_u128(7));
+    let digest = Digest::from_bytes([5; 32]);
+    let rows = format!(
+        r#"INSERT INTO people VALUES ('{person}', 'p', '{{}}');
+        INSERT INTO agents VALUES ('{agent}', 'a', 's', '{person}', '{{}}');
+        INSERT INTO tasks VALUES ('{task}', '{agent}', '{person}', '{root}', '{{}}');
+        INSERT INTO runs VALUES ('{run}', x'{ticket}', '{task}', '{agent}', '{person}',
+            '{{"agent":"{agent}","expires_at":9,"id":"{run}","redeemed_at":null,
+            "redeemed_by":null,"requested_by":"{person}","task":"{task}","ticket":"{digest}"}}')"#,
+        ticket = "05".repeat(32),
+    );
+    let migration = include_str!("../../migrations/0002_points_and_trees.sql");
+    let backfill = migration.split_inclusive(';').next().unwrap().to_owned();
+    for sql in [rows, backfill] {
+        raw_sql(AssertSqlSafe(sql))
+            .execute(&store.writer)
+            .await
+            .unwrap();
+    }
+    let run = store.read().await.unwrap().run(run).await.unwrap().unwrap();
+    assert_eq!((run.delegation, run.parent), (root, None));
 }
 
 #[tokio::test]

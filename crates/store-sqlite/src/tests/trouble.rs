@@ -8,7 +8,7 @@ use aims_model::{CutOff, Event, EventKind, PolicyVersion, Source, Subject};
 use aims_store::chain::{self, Placed};
 use aims_store::{Error, LogEntry, LogHead, ReplayKind, Store};
 use aims_types::{Digest, Id, Revision, Timestamp};
-use sqlx::{AssertSqlSafe, query};
+use sqlx::{AssertSqlSafe, query, raw_sql};
 
 use crate::check::CheckError;
 use crate::{OpenError, SqliteStore};
@@ -143,7 +143,24 @@ async fn a_damaged_file_is_noticed() {
 #[tokio::test]
 async fn what_stays_for_ever_cannot_be_removed_or_rewritten() {
     let store = populated().await;
+    let rows = "INSERT INTO people VALUES ('p', 'p', '');
+        INSERT INTO agents VALUES ('a', 'a', 's', 'p', '');
+        INSERT INTO tasks VALUES ('t', 'a', 'p', 'r', '');
+        INSERT INTO approvals VALUES ('1', zeroblob(32), 't', 'p', 'i', 'open', '');
+        INSERT INTO approvals VALUES ('2', zeroblob(32), 't', 'p', 'i', 'over', '');
+        INSERT INTO join_tokens VALUES (zeroblob(32), 'node', 'p', 1, 'used');
+        INSERT INTO tree_owners VALUES ('t', 'g', 2, 0)";
+    raw_sql(rows).execute(&store.writer).await.unwrap();
     for sql in [
+        "DELETE FROM approvals",
+        "UPDATE approvals SET digest = x'00' || zeroblob(31) WHERE id = '1'",
+        "UPDATE approvals SET id = '3' WHERE id = '1'",
+        "UPDATE approvals SET stage = 'open' WHERE id = '2'",
+        "UPDATE approvals SET body = 'x' WHERE id = '2'",
+        "DELETE FROM join_tokens",
+        "UPDATE join_tokens SET used_by = NULL",
+        "DELETE FROM tree_owners",
+        "UPDATE tree_owners SET epoch = 1",
         "DELETE FROM cutoffs",
         "UPDATE cutoffs SET at_or_before = 0",
         "UPDATE outbox SET record = x'00'",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use aims_model::{CutOff, KeyOwner, KeyPurpose, PolicyVersion, Subject, agent, instance, task};
+use aims_model::{
+    CutOff, KeyOwner, KeyPurpose, Point, PolicyVersion, Subject, agent, instance, task,
+};
 use aims_types::{Id, Revision};
 
 use super::outcome::{Outcome, refused, same};
@@ -28,7 +30,7 @@ pub(super) async fn people_round_trip(store: Arc<dyn Store>) -> Outcome {
 }
 
 pub(super) async fn keys_round_trip(store: Arc<dyn Store>) -> Outcome {
-    use KeyPurpose::{Grant, Log, Node, Person, Token};
+    use KeyPurpose::{Ca, Gateway, Grant, Log, Node, Person, Token};
     let owners = [
         KeyOwner::Server,
         KeyOwner::Node(Id::from_u128(1)),
@@ -37,7 +39,7 @@ pub(super) async fn keys_round_trip(store: Arc<dyn Store>) -> Outcome {
     ];
     let mut txn = store.begin().await?;
     let mut keys = Vec::new();
-    for (n, purpose) in [Token, Grant, Log, Node, Person, Token]
+    for (n, purpose) in [Token, Grant, Log, Node, Person, Ca, Gateway, Token]
         .into_iter()
         .enumerate()
         .rev()
@@ -139,9 +141,13 @@ pub(super) async fn policies_round_trip_and_the_last_is_in_force(store: Arc<dyn 
 
 pub(super) async fn tasks_and_grants_round_trip(store: Arc<dyn Store>) -> Outcome {
     let (mut task, _) = sample::populate(&store).await?;
-    let grant = sample::grant(4, task.id);
+    let (first, grant) = (sample::grant(3, task.id), sample::grant(4, task.id));
     let mut txn = store.begin().await?;
+    txn.task_insert(&sample::task(2)?).await?;
     txn.grant_insert(&grant).await?;
+    txn.grant_insert(&first).await?;
+    txn.grant_insert(&sample::grant(2, Id::from_u128(2)))
+        .await?;
     task.stage = task::Stage::Ended {
         since: sample::at(5),
         at: sample::at(6),
@@ -151,7 +157,9 @@ pub(super) async fn tasks_and_grants_round_trip(store: Arc<dyn Store>) -> Outcom
     let mut reader = store.read().await?;
     same!(reader.task(task.id).await?, Some(task));
     same!(reader.grant(&grant.digest).await?, Some(grant.clone()));
-    same!(reader.grant_by_id(grant.id).await?, Some(grant));
+    same!(reader.grant_by_id(grant.id).await?, Some(grant.clone()));
+    same!(reader.grants_of_task(grant.task).await?, [first, grant]);
+    same!(reader.grants_of_task(Id::from_u128(77)).await?, []);
     Ok(())
 }
 
@@ -274,6 +282,14 @@ pub(super) async fn what_is_not_there_is_not_found(store: Arc<dyn Store>) -> Out
     same!(reader.run_by_ticket(&digest).await?, None);
     same!(reader.instance(Id::from_u128(1)).await?, None);
     same!(reader.instances_live().await?, []);
+    same!(reader.grants_of_task(Id::from_u128(1)).await?, []);
+    same!(reader.approval(Id::from_u128(1)).await?, None);
+    same!(reader.approvals_open().await?, []);
+    same!(reader.approvals(9).await?, []);
+    same!(reader.join_token(&digest).await?, None);
+    same!(reader.lease(Point::Node(Id::from_u128(1))).await?, None);
+    same!(reader.leases().await?, []);
+    same!(reader.tree_owner(Id::from_u128(1)).await?, None);
     same!(reader.cutoffs().await?, []);
     same!(reader.log_head().await?, None);
     same!(reader.log_sources().await?, []);

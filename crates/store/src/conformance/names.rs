@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aims_model::{Agent, KeyOwner, KeyPurpose, agent};
+use aims_model::{Agent, KeyOwner, KeyPurpose, PointKind, TreeOwner, agent};
 use aims_types::Id;
 
 use super::outcome::{Outcome, refused, same};
@@ -174,6 +174,29 @@ pub(super) async fn what_is_referred_to_must_be_there(store: Arc<dyn Store>) -> 
     instance.run = Id::from_u128(77);
     let result = store.begin().await?.instance_insert(&instance).await;
     refused!(result, Error::Dangling { what: "instance" });
+    let mut approval = sample::approval(1)?;
+    approval.asked.task = Id::from_u128(77);
+    approval.digest = approval.asked.digest()?;
+    refused!(
+        store.begin().await?.approval_insert(&approval).await,
+        Error::Dangling { what: "approval" }
+    );
+    let mut token = sample::join_token(1, PointKind::Node);
+    token.made_by = nothing;
+    refused!(
+        store.begin().await?.join_token_insert(&token).await,
+        Error::Dangling { what: "join token" }
+    );
+    let owner = TreeOwner {
+        task: Id::from_u128(77),
+        gateway: Id::from_u128(1),
+        epoch: 1,
+        released: false,
+    };
+    refused!(
+        store.begin().await?.tree_owner_put(&owner).await,
+        Error::Dangling { what: "tree owner" }
+    );
     (task.id, task.agent) = (Id::from_u128(2), Id::from_u128(77));
     refused!(
         store.begin().await?.task_insert(&task).await,

@@ -14,13 +14,15 @@ const ROUNDS: u128 = 20;
 const MANY: u128 = 150;
 
 pub(super) async fn a_value_is_used_once(store: Arc<dyn Store>) -> Outcome {
-    use ReplayKind::{Assertion, Consent, DpopProof};
+    use ReplayKind::{Assertion, Consent, Delegation, DpopProof};
     for (kind, n, first) in [
         (Assertion, 1, true),
         (Assertion, 1, false),
         (DpopProof, 1, true),
         (Consent, 1, true),
         (Consent, 2, true),
+        (Delegation, 2, true),
+        (Delegation, 2, false),
         (DpopProof, 1, false),
         (Consent, 2, false),
     ] {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use aims_crypto::sha256;
 use aims_json::Object;
+use aims_model::approval::Asked;
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
 use aims_model::{
-    Agent, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance, KeyOwner,
-    KeyPurpose, Person, PolicyVersion, Posture, Run, ServerSpec, Task, ToolPin, ToolServer, agent,
-    instance, person, task,
+    Agent, Approval, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance,
+    JoinToken, KeyOwner, KeyPurpose, LeaseRow, Person, Point, PointKind, PolicyVersion, Posture,
+    Run, ServerSpec, Task, ToolPin, ToolServer, agent, approval, instance, person, task,
 };
-use aims_types::{self as types, Digest, Id, Name, Timestamp, TrustDomain};
+use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 
 use super::outcome::Outcome;
 use crate::{Store, StoredGrant};
@@ -51,6 +52,7 @@ pub(super) fn key(n: u128, purpose: KeyPurpose, owner: KeyOwner) -> EnrolledKey 
         owner,
         enrolled_at: at(10 + u64::try_from(n).unwrap_or(0)),
         retired_at: None,
+        certificate: (purpose == KeyPurpose::Ca).then(|| "MIIB+/==".to_owned()),
     }
 }
 
@@ -150,7 +152,9 @@ pub(super) fn run(n: u128, task: Id<types::Task>) -> Run {
         id: Id::from_u128(n),
         task,
         agent: Id::from_u128(1),
+        delegation: Id::from_u128(n),
         requested_by: Id::from_u128(1),
+        parent: n.is_multiple_of(2).then(|| Id::from_u128(n)),
         ticket: digest("ticket", n),
         expires_at: at(60),
         redeemed_at: None,
@@ -183,6 +187,52 @@ pub(super) fn instance(n: u128, run: &Run) -> Instance {
         jkt: format!("thumbprint-{n}"),
         jwk: format!("{{\"kid\":\"{n}\"}}"),
         stage: instance::Stage::Live { since: at(6) },
+    }
+}
+
+/// A request for approval of an action of person 1's task.
+pub(super) fn approval(n: u128) -> Outcome<Approval> {
+    let asked = Asked {
+        task: Id::from_u128(1),
+        initiator: Id::from_u128(1),
+        agent: "spiffe://aims.local/agent/agent-1".parse()?,
+        instance: Id::from_u128(1),
+        delegation: Id::from_u128(1),
+        leaf: digest("grant", 1),
+        server: name("server", 1)?,
+        tool: "git_commit".to_owned(),
+        pin: digest("tool", 1),
+        arguments: format!("{{\"n\": {n}, \"text\": {LETTERS:?}}}"),
+        policy: Id::from_u128(1),
+        requirements: vec![name("requirement", 1)?],
+    };
+    Ok(Approval {
+        id: Id::from_u128(n),
+        digest: asked.digest()?,
+        asked,
+        asked_at: at(6),
+        deadline: at(906),
+        stage: approval::Stage::Pending {},
+    })
+}
+
+pub(super) fn join_token(n: u128, kind: PointKind) -> JoinToken {
+    JoinToken {
+        digest: digest("join token", n),
+        kind,
+        made_by: Id::from_u128(1),
+        expires_at: at(600),
+        used_by: None,
+    }
+}
+
+pub(super) fn lease(point: Point, n: u64) -> LeaseRow {
+    LeaseRow {
+        point,
+        boot: format!("boot-{n} {LETTERS}"),
+        until: (1 << 53) + n,
+        acknowledged: Revision::new(n),
+        address: Some(format!("host-{n}:8711")),
     }
 }
 

@@ -5,27 +5,33 @@ use aims_json::Value;
 use super::super::body::{Body, brief, shown};
 use super::super::{
     Call, Flood, Gap, Hop, Instance, LaunchRefusal, Measured, Other, Place, Principal,
-    RequestRefusal, Requirement, Session, Start, Verdict, WouldAllow, words,
+    RequestRefusal, Requirement, Session, Start, UsedApproval, Verdict, WouldAllow, words,
 };
 use super::Told;
 
 pub(super) fn start(one: &Told) -> Start {
     let body = one.body();
     let initiator = body.part("initiator");
-    let agent = body.raw("agent").unwrap_or_default();
-    let name = agent.rsplit_once("/agent/").map(|(_, name)| shown(name));
     Start {
         place: one.place(),
         person: initiator.text("name"),
         person_id: initiator.text("id"),
-        agent: name.or_else(|| body.text("agent")),
+        agent: agent_name(body),
         agent_id: body.text("agent"),
         purpose: body.text("purpose"),
         deadline: body.time("deadline"),
         delegation: body.text("delegation"),
         grant: body.digest("grant_digest"),
+        policy: body.part("policy").text("id"),
         authority: body.raw("grant").and_then(words::of_grant),
     }
+}
+
+/// The agent's name out of its identifier, or whatever stands there.
+pub(super) fn agent_name(body: Body<'_>) -> Option<String> {
+    let agent = body.raw("agent").unwrap_or_default();
+    let name = agent.rsplit_once("/agent/").map(|(_, name)| shown(name));
+    name.or_else(|| body.text("agent"))
 }
 
 pub(super) fn instance(one: &Told) -> Instance {
@@ -35,6 +41,8 @@ pub(super) fn instance(one: &Told) -> Instance {
     Instance {
         place: one.place(),
         instance: body.text("instance"),
+        agent: agent_name(body),
+        delegation: body.text("delegation"),
         run: body.text("run"),
         node: body.text("node"),
         host: posture.text("host"),
@@ -157,10 +165,18 @@ pub(super) fn call(place: Place, body: Body<'_>, verdict: Option<Verdict>) -> Ca
             .iter()
             .filter_map(requirement)
             .collect(),
+        approval: used_approval(body.part("approval")),
         policy: body.part("policy").text("id"),
         revision: body.number("revision"),
         outcome: None,
     }
+}
+
+fn used_approval(body: Body<'_>) -> Option<UsedApproval> {
+    Some(UsedApproval {
+        approval: body.text("id")?,
+        by: body.text("by"),
+    })
 }
 
 fn resource(body: Body<'_>) -> String {

@@ -1,10 +1,10 @@
 //! Decisions as lines.
 
-use super::super::{Call, Flood, Outcome, Verdict};
+use super::super::{Answer, Approval, ApprovalEnd, Call, Flood, Outcome, Verdict};
 use super::node::{Node, Paint};
 use super::{Known, maybe, or_unknown, short};
 
-pub(super) fn call(call: &Call, known: &Known<'_>) -> Node {
+pub(super) fn call<'a>(call: &'a Call, known: &Known<'a>) -> Node {
     let (paint, verdict) = match call.verdict {
         Verdict::Permit => (Paint::Good, "permit"),
         Verdict::Denied => (Paint::Bad, "denied"),
@@ -35,6 +35,13 @@ pub(super) fn call(call: &Call, known: &Known<'_>) -> Node {
         );
     }
     findings(&mut node, call);
+    if let Some(used) = &call.approval {
+        let by = maybe(" by ", used.by.as_ref().map(|by| known.who(Some(by))));
+        node.add(
+            Paint::Plain,
+            format!("approval {}{by}, used", used.approval),
+        );
+    }
     if call.verdict == Verdict::Permit {
         node.below.push(outcome(call.outcome.as_ref()));
     }
@@ -97,11 +104,60 @@ fn outcome(outcome: Option<&Outcome>) -> Node {
     )
 }
 
-pub(super) fn flood(flood: &Flood, known: &Known<'_>) -> Node {
+pub(super) fn flood<'a>(flood: &'a Flood, known: &Known<'a>) -> Node {
     let who = or_unknown(flood.principal.as_ref());
     let (count, at) = (flood.count, known.time(flood.place.at));
     let mut node = Node::new(Paint::Bad, format!("{at} denied {count} times to {who}"));
     node.group("first", flood.first.iter().map(|one| call(one, known)));
     node.group("last", flood.last.iter().map(|one| call(one, known)));
     node
+}
+
+pub(super) fn approval<'a>(approval: &'a Approval, known: &Known<'a>) -> Node {
+    let at = known.time(approval.place.at);
+    let id = or_unknown(approval.approval.as_ref());
+    let what = maybe(" for ", approval.resource.as_ref());
+    let agent = maybe(" by agent ", approval.agent.as_ref());
+    let instance = maybe(", ", approval.instance.as_ref());
+    let mut node = Node::new(
+        Paint::Plain,
+        format!("{at} {id} asked{what}{agent}{instance}"),
+    );
+    if !approval.requirements.is_empty() {
+        let names = approval.requirements.join(", ");
+        node.add(Paint::Plain, format!("required by {names}"));
+    }
+    node.below
+        .extend(approval.answer.as_ref().map(|one| answer(one, known)));
+    node.below.push(match (&approval.end, &approval.answer) {
+        (Some(end), _) => approval_end(end, known),
+        (None, Some(_)) => return node,
+        (None, None) => Node::new(Paint::Faint, "no answer is recorded"),
+    });
+    node
+}
+
+fn answer<'a>(answer: &'a Answer, known: &Known<'a>) -> Node {
+    let (paint, word) = match answer.answer.as_deref() {
+        Some("approve") => (Paint::Good, "approved"),
+        Some("deny") => (Paint::Bad, "denied"),
+        _ => (Paint::Plain, "answered"),
+    };
+    let at = known.time(answer.place.at);
+    let by = known.who(answer.by.as_ref());
+    let reason = maybe(": ", answer.reason.as_ref());
+    Node::new(paint, format!("{at} {word} by {by}{reason}"))
+}
+
+fn approval_end(end: &ApprovalEnd, known: &Known<'_>) -> Node {
+    let (paint, word) = match end.how.as_deref() {
+        Some("used") => (Paint::Good, "used"),
+        Some("timed_out") => (Paint::Bad, "timed out"),
+        Some(other) => (Paint::Bad, other),
+        None => (Paint::Plain, "ended"),
+    };
+    let at = known.time(end.place.at);
+    let decision = maybe(" by ", end.decision.as_ref());
+    let why = maybe(": ", end.why.as_ref());
+    Node::new(paint, format!("{at} {word}{decision}{why}"))
 }

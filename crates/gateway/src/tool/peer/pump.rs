@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{PeerFault, Shared};
+use super::{Line, PeerFault, Shared};
 
 /// Bytes read at once.
 const READ_LEN: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub(super) async fn read(
 pub(super) async fn write(
     shared: Arc<Shared>,
     mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
-    mut lines: mpsc::Receiver<Vec<u8>>,
+    mut lines: mpsc::Receiver<Line>,
 ) {
     loop {
         let line = tokio::select! {
@@ -59,11 +59,19 @@ pub(super) async fn write(
             () = shared.stopped.cancelled() => return,
             line = lines.recv() => line,
         };
-        let Some(line) = line else { return };
+        let Some(Line { bytes, leave }) = line else {
+            return;
+        };
+        if let Some((id, leave)) = leave
+            && !leave.grants()
+        {
+            shared.withhold(id);
+            continue;
+        }
         let written = tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
-            written = async { stdin.write_all(&line).await?; stdin.flush().await } => written,
+            written = async { stdin.write_all(&bytes).await?; stdin.flush().await } => written,
         };
         if written.is_err() {
             shared.fail(PeerFault::Deaf);

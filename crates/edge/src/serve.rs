@@ -1,0 +1,294 @@
+//! The gateway's side: connections of nodes and gateways, and the agents' requests that they carry.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aims_links::{Body, Endpoint, LinkError};
+use aims_tls::Acceptor;
+use aims_types::SpiffeId;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::headers::strip;
+use crate::limits::{
+    ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, FAREWELL,
+    HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
+};
+use crate::wire::{Cut, Cuttable, Wire};
+use crate::{GATEWAY_PATH, NODE_PATH};
+
+/// A listener that serves. Dropping it ends it and every connection.
+pub struct Served {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What every connection needs.
+struct Edge {
+    endpoint: Arc<dyn Endpoint>,
+    acceptor: Acceptor,
+    handshakes: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    peers: Mutex<HashMap<SpiffeId, usize>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A place for one connection of a peer, given back when dropped.
+struct Place {
+    edge: Arc<Edge>,
+    peer: SpiffeId,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves `endpoint` to the nodes and gateways of the trust domain, until it is dropped or ended.
+pub fn serve(listener: TcpListener, endpoint: Arc<dyn Endpoint>, acceptor: Acceptor) -> Served {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let edge = Arc::new(Edge {
+        endpoint,
+        acceptor,
+        handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+        places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        peers: Mutex::default(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    });
+    tasks.spawn(edge.accept(listener));
+    Served { tasks, stop }
+}
+
+impl Served {
+    /// Takes no further connection, and returns when all have ended, after a while by force.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Edge {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = async {
+                // Whoever waits for a handshake is not read from until there is a place.
+                let place = Arc::clone(&self.handshakes).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let accepted = self.stop.run_until_cancelled(accepted).await;
+            match accepted {
+                None | Some((Err(_), _)) => return,
+                Some((Ok(shaking), Ok((stream, _)))) => {
+                    self.tasks.spawn(Arc::clone(&self).admit(stream, shaking));
+                }
+                Some((Ok(_), Err(error))) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Completes the handshake, and serves the connection to its end.
+    async fn admit(self: Arc<Self>, stream: TcpStream, shaking: OwnedSemaphorePermit) {
+        let _ = stream.set_nodelay(true);
+        let cut = Cut::default();
+        let wire = Wire::new(stream, cut.clone());
+        let shaken = self.stop.run_until_cancelled(self.acceptor.accept(wire));
+        let (stream, peer) = match shaken.await {
+            None => return,
+            Some(Ok((stream, Some(peer)))) => (stream, peer),
+            Some(Ok((_, None))) => return refused("it showed no certificate"),
+            Some(Err(error)) => return refused(&error.to_string()),
+        };
+        drop(shaking);
+        let Some(place) = self.place(peer.spiffe_id()) else {
+            return refused("it is no node or gateway, or has too many connections");
+        };
+        let connection = Arc::new(Connection {
+            cut,
+            place: Arc::new(place),
+            edge: Arc::clone(&self),
+        });
+        let service = service_fn(|request| {
+            let connection = Arc::clone(&connection);
+            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_TIMEOUT)
+            .max_buf_size(HEAD_LEN_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(served);
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            () = self.stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                timeout(FAREWELL, served).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, peer = %connection.place.peer, "a connection ended");
+        }
+    }
+
+    /// A place for a connection of this peer, if it may have one.
+    fn place(self: &Arc<Self>, peer: &SpiffeId) -> Option<Place> {
+        let path = peer.path();
+        if !path.starts_with(NODE_PATH) && !path.starts_with(GATEWAY_PATH) {
+            return None;
+        }
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let mut peers = self.peers();
+        let count = peers.entry(peer.clone()).or_default();
+        if *count >= CONNECTIONS_PER_PEER_MAX {
+            return None;
+        }
+        *count += 1;
+        drop(peers);
+        metrics::gauge!("aims_edge_connections").increment(1.0);
+        Some(Place {
+            edge: Arc::clone(self),
+            peer: peer.clone(),
+            _permit: permit,
+        })
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<SpiffeId, usize>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.edge.peers();
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+        drop(peers);
+        metrics::gauge!("aims_edge_connections").decrement(1.0);
+    }
+}
+
+fn refused(why: &str) {
+    metrics::counter!("aims_edge_refused_total").increment(1);
+    tracing::warn!(why, "a connection was refused");
+}
+
+/// One connection of a peer.
+struct Connection {
+    cut: Cut,
+    place: Arc<Place>,
+    edge: Arc<Edge>,
+}
+
+impl Connection {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Cuttable> {
+        let answered = if request.method() == Method::CONNECT {
+            self.connect(request).await
+        } else {
+            self.pass(request).await
+        };
+        let response = answered.unwrap_or_else(|problem| problem.response());
+        response.map(|body| Cuttable::new(body, self.cut.clone()))
+    }
+
+    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let (mut head, body) = request.into_parts();
+        let body = timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_LEN_MAX).collect());
+        let body = body.await.map_err(|_| Problem::Slow)?.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Problem::TooLong
+            } else {
+                Problem::Broken
+            }
+        })?;
+        strip(&mut head.headers);
+        let request = Request::from_parts(head, body.to_bytes());
+        Ok(self.edge.endpoint.http(request).await?)
+    }
+
+    /// Opens a tunnel (RFC 9110 §9.3.6).
+    async fn connect(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let upgraded = hyper::upgrade::on(&mut request);
+        let (mut head, _) = request.into_parts();
+        strip(&mut head.headers);
+        let onward = Request::from_parts(head, ());
+        let reply = self.edge.endpoint.connect(onward).await?;
+        if let Some(mut tunnel) = reply.tunnel {
+            let (cut, place) = (self.cut.clone(), Arc::clone(&self.place));
+            let stop = self.edge.stop.clone();
+            self.edge.tasks.spawn(async move {
+                // The connection is over for HTTP, and still one of the peer's.
+                let _place = place;
+                let Ok(inside) = upgraded.await else { return };
+                let mut inside = TokioIo::new(inside);
+                let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel);
+                if let Some(Err(error)) = stop.run_until_cancelled(relayed).await {
+                    cut.set();
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            });
+        }
+        Ok(reply.response.map(full))
+    }
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes)
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}
+
+/// Why a request was not passed on.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("the request has more than {BODY_LEN_MAX} bytes")]
+    TooLong,
+    #[error("the request did not arrive in time")]
+    Slow,
+    #[error("the request is malformed")]
+    Broken,
+    #[error("the {} did not answer; try again", .0.peer)]
+    Link(#[from] LinkError),
+}
+
+impl Problem {
+    fn response(&self) -> Response<Body> {
+        let status = match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Link(error) => {
+                tracing::warn!(%error, "a request was not answered");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        let mut response = Response::new(full(format!("{self}\n").into()));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}

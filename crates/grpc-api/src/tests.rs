@@ -1,0 +1,10 @@
+//! Both sides, over loopback TCP with mutual TLS.
+
+mod asked;
+mod bounds;
+mod joining;
+mod rich;
+mod routes;
+mod sessions;
+mod stopping;
+mod world;
