@@ -9,13 +9,16 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+
+from world import (Failed, World, check, init, linked, owned_by_tools, permission, point_config,
+                   processes_with, profiles_of_nodes, quoted, say, start, start_process, stdlib,
+                   stop, table, title, write_config)
 
 HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent / "release-notes"
@@ -32,87 +35,19 @@ COMMITS = [
     "Release 0.2.0",
 ]
 HOST = "releases.aims.test"
-# Outside of every account, and of the uids that AIMS gives out itself.
-TOOL_UID = 1_999_999_999
 
 
-class Failed(Exception):
-    """Something was not as the story says."""
+class Story(World):
+    """The story's desk: what its agents and tools work on."""
 
-
-def check(what, holds, seen=""):
-    """One checked statement of the story."""
-    mark = "✓" if holds else "✗"
-    print(f"    {mark} {what}")
-    if not holds:
-        raise Failed(f"{what}\n      seen: {seen}")
-
-
-def title(number, words):
-    print(f"\n\033[1m{number}. {words}\033[0m" if sys.stdout.isatty() else f"\n{number}. {words}")
-
-
-def say(words):
-    print(f"  {words}")
-
-
-def table(head, rows):
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, ["─" * w for w in widths], *rows]:
-        print("    " + "  ".join(str(cell).ljust(w) for cell, w in zip(row, widths)).rstrip())
-
-
-class World:
-    """Everything the story needs, in one directory that is removed at the end."""
+    hosts = {HOST: "127.0.0.1"}
 
     def __init__(self, options):
-        self.options = options
-        self.dir = pathlib.Path(options.world)
+        super().__init__(options)
         self.repo = self.dir / "desk" / "repo"
         self.other = self.dir / "desk" / "other"
         self.notes = self.dir / "desk" / "notes"
         self.scratch = self.dir / "desk" / "scratch"
-        self.agent = self.dir / "agent"
-        self.profile = self.dir / "home" / "alice.toml"
-        self.config = self.dir / "aims.toml"
-        self.processes = []
-        self.python = pathlib.Path(options.agent_venv) / "bin" / "python"
-
-    def aims(self, *args, expect=0, quiet=False, who=None):
-        """Runs `aims … --json` as alice, or with another profile; returns what it printed."""
-        profile = str(who or self.profile)
-        command = [self.options.aims, "--profile", profile, "--json", *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if expect is not None and done.returncode != expect:
-            raise Failed(f"`aims {' '.join(map(str, args))}` ended with {done.returncode}:\n"
-                         f"{done.stdout}\n{done.stderr}")
-        if quiet:
-            return done
-        return json.loads(done.stdout)
-
-    def show(self, *args, lines=80):
-        """Runs `aims …` and shows what a person sees; of a long text the beginning and the end."""
-        command = [self.options.aims, "--profile", str(self.profile), *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = done.stdout.splitlines()
-        if len(said) > lines:
-            left_out = len(said) - lines
-            said = said[:lines - 20] + [f"  … {left_out} more lines …"] + said[-20:]
-        for line in said:
-            print(f"    {line}")
-        if done.returncode != 0:
-            raise Failed(f"`aims {' '.join(map(str, args))}`: {done.stderr}")
-        return done.stdout
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def quoted(items):
-    return "[" + ", ".join(json.dumps(str(item)) for item in items) + "]"
 
 
 def git(repo, *args):
@@ -135,10 +70,7 @@ def make_repositories(world):
     git(world.scratch, "init", "-q", "-b", "main")
     (world.scratch / "VERSION").write_text("0.2.0\n")
     git(world.scratch, "add", "VERSION")
-    if os.geteuid() == 0:
-        # A tool runs under a reserved uid of its own: the one that owns the directory it writes.
-        for path in (world.notes, world.scratch, *world.scratch.rglob("*")):
-            os.chown(path, TOOL_UID, TOOL_UID, follow_symlinks=False)
+    owned_by_tools(world.notes, world.scratch, *world.scratch.rglob("*"))
 
 
 def make_certificate(world):
@@ -175,111 +107,23 @@ class TlsServer:
                 pass
 
 
-def write_config(world):
-    world.api_port = free_port()
-    world.links_port = free_port()
-    links = f'[links]\nlisten = "127.0.0.1:{world.links_port}"\n' if world.options.apart else ""
-    world.config.write_text(f"""\
-# Settings of this story. `aims check-config` shows every key with its value in force.
-trust_domain = "aims.local"
-data_dir = "{world.dir}/data"
-stage_dir = "{world.dir}/stage"
-runtime_dir = "{world.dir}/run"
-master_key_file = "{world.dir}/home/master.key"
-
-[api]
-listen = "127.0.0.1:{world.api_port}"
-
-{links}
-[egress.hosts]
-# Names that this installation resolves itself. Other private addresses stay out of reach.
-"{HOST}" = "127.0.0.1"
-""")
-
-
-def start_process(world, name, config):
-    log = open(world.dir / "aims.log", "a", encoding="utf-8")
-    process = subprocess.Popen(
-        [world.options.aims, name, "--config", str(config)], stdout=log, stderr=log,
-        start_new_session=True)
-    world.processes.append(process)
-    return process
-
-
-def start(world):
-    server = start_process(world, "server" if world.options.apart else "up", world.config)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            with socket.create_connection(("127.0.0.1", world.api_port), timeout=1) as one:
-                one.sendall(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-                if one.recv(64).startswith(b"HTTP/1.1 200"):
-                    return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise Failed("aims did not become ready:\n" + (world.dir / "aims.log").read_text()[-4000:])
-
-
-def stop(world):
-    # Nodes first, then gateways, and the server, to which they all tell their end, last.
-    for process in reversed(world.processes):
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def point_config(world, kind, number):
-    """The settings of one node or gateway, as on a host of its own."""
-    name = f"{kind}-{number}"
-    path = world.dir / f"{name}.toml"
-    # Each has uids of its own on this one host.
-    base = 2_000_000_000 + (32_768 if kind == "node" else 0) + 8_192 * number
-    if kind == "gateway":
-        world.gateways[number] = free_port()
-        section = (f'[gateway]\nlisten = "127.0.0.1:{world.gateways[number]}"\n'
-                   f'address = "127.0.0.1:{world.gateways[number]}"\nuid_base = {base}\n')
-    else:
-        section = (f'[node]\nruntime_dir = "{world.dir}/{name}/run"\n'
-                   f'gateway = "127.0.0.1:{world.gateways[number]}"\n'
-                   f'uid_base = {base}\nuid_count = 8192\n')
-    path.write_text(f"""\
-server = "127.0.0.1:{world.links_port}"
-data_dir = "{world.dir}/{name}/data"
-stage_dir = "{world.dir}/{name}/stage"
-master_key_file = "{world.dir}/home/{name}.key"
-
-{section}
-[egress.hosts]
-"{HOST}" = "127.0.0.1"
-""")
-    return path
-
-
 def join(world, kind, number):
     config = point_config(world, kind, number)
-    allowed = world.aims("point", "allow", kind)
-    token = world.dir / "home" / f"{kind}-{number}.token"
-    token.write_text(allowed["token"])
+    token, bundle = permission(world, kind, number)
     told = ["join", "--config", config, "--token", token, "--bundle"]
     if number == 0 and kind == "gateway":
         other = "sha256:" + "0" * 64
         refused = world.aims(*told, other, expect=3)
         check("a server with another trust bundle than the pinned one is not joined",
               "digest" in refused["error"]["message"], refused)
-    joined = world.aims(*told, allowed["bundle"])
+    joined = world.aims(*told, bundle)
     check(f"{joined['point']} joined with a single-use token and the pinned bundle",
           joined["point"].startswith(("gtw_", "nod_")), joined)
     if number == 0:
         again = world.dir / f"{kind}-again.toml"
         again.write_text(config.read_text().replace(f"{kind}-{number}/data", f"{kind}-again/data"))
         told[2] = again
-        refused = world.aims(*told, allowed["bundle"], expect=1)
+        refused = world.aims(*told, bundle, expect=1)
         check(f"the token works once: {refused['error']['message']}",
               refused["error"]["code"] == "join_refused", refused)
     start_process(world, kind, config)
@@ -288,24 +132,13 @@ def join(world, kind, number):
 def set_apart(world):
     """Two gateways and two nodes, each a process of its own that joined over the network."""
     title(0, "Apart: server, nodes and gateways are processes of their own, over mutual TLS")
-    world.gateways = {}
     for kind in ("gateway", "node"):
         for number in (0, 1):
             join(world, kind, number)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        points = world.aims("point", "list")
-        if len(points) == 4 and all(p["linked"] and p["lease_left_millis"] for p in points):
-            break
-        time.sleep(0.2)
+    points = linked(world, 4)
     check("two gateways and two nodes are linked and hold leases", len(points) == 4, points)
     world.show("point", "list")
-    text = world.profile.read_text()
-    socket_of = {number: f"{world.dir}/node-{number}/run/node.sock" for number in (0, 1)}
-    node_socket = f"{world.dir}/run/node.sock"
-    world.second = world.profile.with_name("alice-second.toml")
-    world.second.write_text(text.replace(node_socket, socket_of[1]))
-    world.profile.write_text(text.replace(node_socket, socket_of[0]))
+    _, world.second = profiles_of_nodes(world, 2)
 
 
 def enrol_bob(world):
@@ -329,21 +162,11 @@ def set_up(world):
     make_repositories(world)
     world.tls = TlsServer(*make_certificate(world))
     write_config(world)
-    done = subprocess.run(
-        [world.options.aims, "init", "--config", str(world.config), "--operator", "alice",
-         "--profile", str(world.profile)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"aims init: {done.stderr}")
+    init(world)
     start(world)
 
 
 # --- the manifests ----------------------------------------------------------------------------
-
-
-def stdlib(python):
-    code = "import sysconfig; print(sysconfig.get_path('stdlib'))"
-    return subprocess.run([python, "-c", code], check=True, capture_output=True,
-                          text=True).stdout.strip()
 
 
 def agent_manifest(world, name="release-notes", owner="alice", program="release_notes.py",
@@ -542,7 +365,7 @@ class Background:
             if not self.news.wait_for(lambda: found() or self.process.poll() is not None, seconds) \
                     or not found():
                 raise Failed(f"never seen: {what}\n{self.events}\n"
-                             f"{(self.world.dir / 'aims.log').read_text()[-3000:]}")
+                             f"{self.world.log_tail()}")
             return found()
 
     def tell(self):
@@ -560,7 +383,7 @@ def run(world, task, plan, program=None, agent="release-notes", expect=0, who=No
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != expect:
         raise Failed(f"`aims run` ended with {done.returncode}, not {expect}:\n{done.stdout}\n"
-                     f"{done.stderr}\n{(world.dir / 'aims.log').read_text()[-3000:]}")
+                     f"{done.stderr}\n{world.log_tail()}")
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
@@ -795,17 +618,6 @@ def approval(world):
     check("the repository has one commit", len(log.splitlines()) == 1, log)
 
 
-def processes_with(words):
-    """How many processes of this machine have these words in their command line."""
-    found = 0
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += words in path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            pass
-    return found
-
-
 def kill(world):
     title(7, "Kill: complete when it returns")
     task = start_task(world)
@@ -898,7 +710,7 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--apart", action="store_true")
-    world = World(parser.parse_args())
+    world = Story(parser.parse_args())
     began = time.monotonic()
     try:
         set_up(world)
@@ -910,10 +722,8 @@ def main():
                   f"Ctrl-C ends it and removes {world.dir}.")
             world.processes[0].wait()
     except Failed as failure:
-        log = world.dir / "aims.log"
-        tail = log.read_text()[-3000:] if log.exists() else ""
-        print(f"\nThe story does not hold: {failure}\n\nThe end of AIMS's log:\n{tail}",
-              file=sys.stderr)
+        print(f"\nThe story does not hold: {failure}\n\nThe end of AIMS's log:\n"
+              f"{world.log_tail()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -2,7 +2,8 @@
 
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
+    TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence, Point};
@@ -268,11 +269,11 @@ impl Control for ControlPlane {
     async fn tree_release(
         &self,
         gateway: Id<Gateway>,
-        tasks: Vec<Id<Task>>,
+        trees: Vec<OwnedTree>,
     ) -> Result<(), LinkError> {
         self.check_joined(gateway).await?;
         self.to_the_end(move |plane| async move {
-            let done = trees::release(&plane, gateway, &tasks).await;
+            let done = trees::release(&plane, gateway, &trees).await;
             done.map_err(|error| server(error.to_string()))
         })
         .await

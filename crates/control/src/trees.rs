@@ -2,7 +2,7 @@
 
 use aims_json::Object;
 use aims_lease::{Claim, HandedOver, Owner, Unavailable, Verdict};
-use aims_links::TreeClaim;
+use aims_links::{OwnedTree, TreeClaim};
 use aims_model::{EventKind, Point, Source, TreeOwner};
 use aims_store::Reader;
 use aims_types::{Actor, Cx, Gateway, Id, Task};
@@ -95,7 +95,7 @@ pub(crate) async fn claim(
 pub(crate) async fn release(
     plane: &ControlPlane,
     gateway: Id<Gateway>,
-    tasks: &[Id<Task>],
+    trees: &[OwnedTree],
 ) -> Result<(), TreeError> {
     let cx = plane.cx(Actor::Gateway(gateway))?;
     let mut txn = plane.store().begin().await?;
@@ -109,10 +109,11 @@ pub(crate) async fn release(
         });
     }
     let mut events = Vec::new();
-    for task in tasks {
-        let owner = txn.tree_owner(*task).await?;
-        // Given back already, or another one's since: nothing is left to give back.
-        let ours = |row: &TreeOwner| row.gateway == gateway && !row.released;
+    for tree in trees {
+        let owner = txn.tree_owner(tree.task).await?;
+        // Given back already, or claimed since: nothing is left to give back.
+        let ours =
+            |row: &TreeOwner| row.gateway == gateway && row.epoch == tree.epoch && !row.released;
         let Some(mut row) = owner.filter(ours) else {
             continue;
         };

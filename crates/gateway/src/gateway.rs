@@ -243,7 +243,11 @@ impl Enforce for Gateway {
         }
         offered.newest = Some(control.revision);
         let ended = std::mem::take(&mut offered.ended);
-        let unheard = before.is_none().then_some(ended).unwrap_or_default();
+        let unheard = if before.is_none() {
+            ended
+        } else {
+            Ended::default()
+        };
         let compiled = if control.issuer == self.core.config.issuer {
             State::compile(&control, before.as_deref())
         } else {

@@ -63,9 +63,8 @@ enum Standing {
         epoch: u64,
         term: u64,
     },
-    /// It is being given back, and whether the server has heard it is not known: if it was claimed
-    /// again now, the server could hear the old news after the claim.
-    Returning,
+    /// It is being given back, and whether the server has heard it is not known.
+    Returning { epoch: u64 },
     Elsewhere {
         at: BootTime,
         gateway: Id<Gateway>,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, JoinAsk, Joined,
-    LaunchOrder, LeaseAsk, LeaseGrant, LinkError, Refusal, RequestedRun, ShippedRecord, Svid,
-    TokenCall, TokenReply, TreeClaim,
+    LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord,
+    Svid, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence};
@@ -255,10 +255,14 @@ impl Control for Links {
         read(self.client.clone().claim_tree(proto::TaskId { task })).await
     }
 
-    async fn tree_release(&self, _: Id<Gateway>, tasks: Vec<Id<Task>>) -> Result<(), LinkError> {
-        let tasks = tasks.iter().map(ToString::to_string).collect();
+    async fn tree_release(&self, _: Id<Gateway>, trees: Vec<OwnedTree>) -> Result<(), LinkError> {
+        let epoch = |tree: OwnedTree| proto::TreeEpoch {
+            task: tree.task.to_string(),
+            epoch: tree.epoch,
+        };
+        let trees = trees.into_iter().map(epoch).collect();
         let mut client = self.client.clone();
-        read(client.release_trees(proto::TaskIds { tasks }))
+        read(client.release_trees(proto::OwnedTrees { trees }))
             .await
             .map(|_: proto::Done| ())
     }

@@ -5,7 +5,8 @@ mod sessions;
 use std::sync::Arc;
 
 use aims_links::{
-    Admit, Attestation, Control, DelegateCall, EndedInstance, JoinAsk, Refusal, RequestedRun,
+    Admit, Attestation, Control, DelegateCall, EndedInstance, JoinAsk, OwnedTree, Refusal,
+    RequestedRun,
 };
 use aims_model::PointKind;
 use aims_types::Secret;
@@ -210,11 +211,16 @@ impl links_server::Links for Service {
         Ok(Response::new(claim.map_err(unavailable)?.into()))
     }
 
-    async fn release_trees(&self, request: Request<proto::TaskIds>) -> Answer<proto::Done> {
+    async fn release_trees(&self, request: Request<proto::OwnedTrees>) -> Answer<proto::Done> {
         let gateway = Caller::of(&request)?.gateway()?;
-        let tasks = request.into_inner().tasks;
-        let tasks: Result<_, _> = tasks.iter().map(|task| text("task", task)).collect();
-        let released = self.control.tree_release(gateway, tasks?).await;
+        let trees = request.into_inner().trees.into_iter();
+        let trees = trees.map(|tree| {
+            let task = text("task", &tree.task)?;
+            let epoch = tree.epoch;
+            Ok::<_, crate::MessageError>(OwnedTree { task, epoch })
+        });
+        let trees = trees.collect::<Result<Vec<_>, _>>()?;
+        let released = self.control.tree_release(gateway, trees).await;
         released.map_err(unavailable)?;
         Ok(Response::new(proto::Done {}))
     }

@@ -181,6 +181,15 @@ pub struct LeaseGrant {
     pub server_time: Timestamp,
 }
 
+/// A tree that a gateway owns, as it was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedTree {
+    /// The task.
+    pub task: Id<types::Task>,
+    /// The epoch that the claim was answered with.
+    pub epoch: u64,
+}
+
 /// The answer to a gateway that wants to own the delegation tree of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TreeClaim {
@@ -328,11 +337,12 @@ pub trait Control: Send + Sync {
         task: Id<types::Task>,
     ) -> Result<TreeClaim, LinkError>;
 
-    /// Gives back the trees of these tasks; everything recorded about them was shipped before.
+    /// Gives back trees; everything recorded about them was shipped before. A tree that has had
+    /// another owner since, or the same one anew, stays where it is.
     async fn tree_release(
         &self,
         gateway: Id<Gateway>,
-        tasks: Vec<Id<types::Task>>,
+        trees: Vec<OwnedTree>,
     ) -> Result<(), LinkError>;
 
     /// Canonical records about a task that gateways wrote, in the order of the log, after the

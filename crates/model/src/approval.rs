@@ -2,8 +2,8 @@
 //!
 //! The digest of a request covers the exact bytes of the arguments, the tool as pinned, the chain,
 //! the task, the policy version and the requirements: whatever of it changes is a new question.
-//! Which instance asked is told to the person, but is not part of the question: an agent that was
-//! started again may make the identical call.
+//! Which instance asked is told to the person, but is not part of the question: the identical call
+//! of another instance under the same delegation is the same question.
 
 use aims_crypto::sha256;
 use aims_json::{Limits, Object, Value};

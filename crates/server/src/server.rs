@@ -116,7 +116,8 @@ impl Server {
     }
 }
 
-/// Ends tasks whose deadline has passed, and with them everything issued for them.
+/// Ends tasks whose deadline has passed, and what nodes vouched for that fell silent, with
+/// everything issued for them.
 async fn keep_expiring(plane: ControlPlane, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         stopping
@@ -130,6 +131,9 @@ async fn keep_expiring(plane: ControlPlane, stopping: CancellationToken) {
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        if let Err(error) = plane.end_silent().await {
+            tracing::error!(%error, "what silent nodes vouched for can't be ended now");
+        }
         if let Err(error) = expired {
             // Gateways look at deadlines themselves; the record of the end waits.
             tracing::error!(%error, "tasks that are over can't be ended now");

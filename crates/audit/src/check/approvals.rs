@@ -1,4 +1,5 @@
-//! Requests for approval: asked, answered by a person who may, used once for exactly what was asked.
+//! Requests for approval: asked, answered by a person who may, used once for exactly what was
+//! asked.
 
 use std::collections::HashMap;
 
@@ -187,7 +188,8 @@ impl Approvals {
 
 impl Question {
     /// Whether the permit is for exactly what was asked: its digest, put together again from what
-    /// the permit says, whichever instance under the same delegation makes it ([`aims_model::approval::Asked::digest`]).
+    /// the permit says, whichever instance under the same delegation makes it
+    /// ([`aims_model::approval::Asked::digest`]).
     fn is_exactly(
         &self,
         body: Body<'_>,

@@ -12,7 +12,7 @@ use crate::output::{Output, instant, table};
 
 pub(super) async fn list(mut client: Client, all: bool, output: Output) -> Result<()> {
     let path = if all {
-        "/v1/approvals?all=true"
+        "/v1/approvals?all"
     } else {
         "/v1/approvals"
     };

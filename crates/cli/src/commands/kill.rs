@@ -63,9 +63,15 @@ fn shown(kind: KillKind, id: &str, receipt: &Receipt) -> String {
     if more > 0 {
         effects.push(format!("  and {more} more"));
     }
-    let effects = if effects.is_empty() {
+    let is_silent = receipt.points.iter().any(|p| p.how == How::Lapsed);
+    let effects = if effects.is_empty() && is_silent {
+        "what a lapsed point had handed on is unknown".to_owned()
+    } else if effects.is_empty() {
         "no call had been handed on: no effect is unknown".to_owned()
     } else {
+        if is_silent {
+            effects.push("  and what a lapsed point had handed on".to_owned());
+        }
         let listed = effects.join("\n");
         format!("handed on before the cut, effect unknown:\n{listed}")
     };
@@ -80,15 +86,19 @@ fn shown(kind: KillKind, id: &str, receipt: &Receipt) -> String {
 }
 
 fn row(point: &PointReceipt, receipt: &Receipt) -> [String; 4] {
-    let how = match point.how {
-        How::Acknowledged => "acknowledged".to_owned(),
-        How::Lapsed => format!("lapsed: its lease of {} ms ran out", receipt.lease_millis),
+    let (how, ended) = match point.how {
+        How::Acknowledged => ("acknowledged".to_owned(), ended(&point.ended)),
+        // Silence tells nothing of what was under way.
+        How::Lapsed => (
+            format!("lapsed: its lease of {} ms ran out", receipt.lease_millis),
+            "unknown".to_owned(),
+        ),
     };
     [
         point.point.to_string(),
         how,
         format!("{} ms", point.millis),
-        ended(&point.ended),
+        ended,
     ]
 }
 
@@ -151,6 +161,7 @@ mod tests {
             foreign_until: Some(Timestamp::from_unix_secs(61)),
         };
         let text = shown(KillKind::Task, "tsk_x", &receipt);
+        assert!(!text.contains("nothing was under way"), "{text}");
         for words in [
             "task tsk_x is killed",
             "revision 9",
@@ -158,6 +169,7 @@ mod tests {
             "1 call, 2 tool servers",
             "its lease of 5000 ms ran out",
             "git/git_commit",
+            "and what a lapsed point had handed on",
             "1970-01-01 00:01:01Z",
         ] {
             assert!(text.contains(words), "{words}: {text}");

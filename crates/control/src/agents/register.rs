@@ -282,15 +282,22 @@ fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
     if evidence.files.len() > EVIDENCE_ITEMS_MAX || evidence.trees.len() > EVIDENCE_ITEMS_MAX {
         return refused(format!("more than {EVIDENCE_ITEMS_MAX} files or trees"));
     }
-    let items = evidence.interpreter.iter().chain([&evidence.program]);
+    let program = std::iter::once(&evidence.program);
+    let bound: Vec<_> = program
+        .chain(&evidence.files)
+        .chain(&evidence.trees)
+        .collect();
     let mut paths = BTreeSet::new();
-    for item in items.chain(&evidence.files).chain(&evidence.trees) {
+    for item in evidence.interpreter.iter().chain(bound.iter().copied()) {
         let path = item.path.as_str();
         if !path.starts_with('/') || path.len() > ARGUMENT_LEN_MAX || has_control(path) {
             return refused(format!("`{}` is not an absolute path", shown(path)));
         }
-        if !paths.insert(path) {
-            return refused(format!("`{}` is named twice", shown(path)));
+    }
+    for item in bound {
+        // The interpreter comes from one of the trees, which may be it alone.
+        if !paths.insert(item.path.as_str()) {
+            return refused(format!("`{}` is named twice", shown(&item.path)));
         }
     }
     if let Arguments::Exactly(arguments) = &evidence.arguments

@@ -161,15 +161,15 @@ async fn check_tool(txn: &mut dyn Txn, asked: &Asked) -> Result<(), AskError> {
     Err(AskError::Tool { server, tool })
 }
 
-/// The open request for exactly this; refuses one too many of an instance.
+/// The open request for exactly this, whichever instance asked; refuses one too many of this one.
 async fn open_one(
     txn: &mut dyn Txn,
     asked: &Asked,
     digest: &Digest,
 ) -> Result<Option<Approval>, AskError> {
-    let mut open = txn.approvals_open().await?;
-    open.retain(|one| one.asked.instance == asked.instance);
-    let count = open.len();
+    let open = txn.approvals_open().await?;
+    let own = |one: &&Approval| one.asked.instance == asked.instance;
+    let count = open.iter().filter(own).count();
     match open.into_iter().find(|one| one.digest == *digest) {
         Some(same) => Ok(Some(same)),
         None if count >= APPROVALS_OPEN_MAX => Err(AskError::TooMany),

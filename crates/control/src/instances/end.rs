@@ -23,7 +23,8 @@ pub(crate) enum EndError {
 
 crate::fault::internal_arm!(EndError);
 
-/// Ends an instance and what it delegated to, once; gives the revision that has to be acknowledged by every gateway.
+/// Ends an instance and what it delegated to, once; gives the revision that has to be acknowledged
+/// by every gateway.
 pub(crate) async fn end(
     plane: &ControlPlane,
     cx: &Cx,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aims_lease::Terms;
-use aims_links::{Control, LeaseAsk, ShippedRecord, TreeClaim};
+use aims_links::{Control, LeaseAsk, LinkError, OwnedTree, ShippedRecord, TreeClaim};
 use aims_model::record::FIRST_PREV;
 use aims_model::{Event, EventKind, Point, Source};
 use aims_types::{Actor, Gateway, Id, Revision, Task};
@@ -24,6 +24,14 @@ struct Grove {
 }
 
 impl Grove {
+    async fn release(&self, gateway: Id<Gateway>, epoch: u64) -> Result<(), LinkError> {
+        let tree = OwnedTree {
+            task: self.task,
+            epoch,
+        };
+        self.plane.tree_release(gateway, vec![tree]).await
+    }
+
     /// Two gateways with leases, and a task with a budget.
     async fn new() -> Self {
         let (world, mia) = World::ready().await;
@@ -124,7 +132,7 @@ async fn a_tree_that_was_given_back_moves_and_what_was_recorded_goes_with_it() {
     let head = (1, aims_crypto::sha256(&record));
     grove.renew_at(mine, None, Some(head)).await;
     // Its log goes further than what is here.
-    let early = grove.plane.tree_release(mine, vec![grove.task]).await;
+    let early = grove.release(mine, 1).await;
     assert!(early.unwrap_err().reason.contains("hand over"));
     let shipped = ShippedRecord {
         seq: 1,
@@ -134,7 +142,7 @@ async fn a_tree_that_was_given_back_moves_and_what_was_recorded_goes_with_it() {
     let taken = grove.plane.records_ship(mine, vec![shipped]).await;
     assert_eq!(taken.unwrap(), 1);
     for _ in 0..2 {
-        let released = grove.plane.tree_release(mine, vec![grove.task]).await;
+        let released = grove.release(mine, 1).await;
         released.unwrap();
     }
     let records = |gateway, skip| grove.plane.task_records(gateway, grove.task, skip, 10);
@@ -145,8 +153,9 @@ async fn a_tree_that_was_given_back_moves_and_what_was_recorded_goes_with_it() {
     assert!(records(OTHER, 1).await.unwrap().is_empty());
     assert!(records(mine, 0).await.is_err());
     // Who owns it no more gives nothing back.
-    let late = grove.plane.tree_release(mine, vec![grove.task]).await;
-    late.unwrap();
+    grove.release(mine, 1).await.unwrap();
+    // Nor is what is owned anew given back by old news.
+    grove.release(OTHER, 1).await.unwrap();
     assert_eq!(grove.claim(OTHER).await, owned(3, true));
     let events = grove.world.records_of(EventKind::TreeOwned).await;
     assert_eq!(events.len(), 4);
@@ -196,7 +205,12 @@ async fn strangers_and_unknown_tasks_own_nothing() {
     let stranger = Id::from_u128(5);
     let (plane, task) = (&grove.plane, grove.task);
     assert!(plane.tree_claim(stranger, task).await.is_err());
-    assert!(plane.tree_release(stranger, vec![task]).await.is_err());
+    assert!(
+        plane
+            .tree_release(stranger, vec![OwnedTree { task, epoch: 1 }])
+            .await
+            .is_err()
+    );
     assert!(plane.task_records(stranger, task, 0, 1).await.is_err());
     grove.task = Id::from_u128(5);
     assert!(why(grove.claim(OTHER).await).contains("no task"));

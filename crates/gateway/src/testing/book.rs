@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use aims_lease::{Claim, HandedOver, Owner, Terms, Verdict};
-use aims_links::{LeaseAsk, LinkError, ShippedRecord, TreeClaim};
+use aims_links::{LeaseAsk, LinkError, OwnedTree, ShippedRecord, TreeClaim};
 use aims_model::{Point, Record};
 use aims_types::{BootTime, Gateway, Id, Task};
 
@@ -90,9 +90,9 @@ impl Book {
         })
     }
 
-    pub(crate) fn release(&mut self, gateway: Id<Gateway>, tasks: &[Id<Task>]) {
-        for task in tasks.iter().filter(|_| !self.keeps) {
-            let owner = self.owners.get_mut(task).unwrap();
+    pub(crate) fn release(&mut self, gateway: Id<Gateway>, trees: &[OwnedTree]) {
+        for tree in trees.iter().filter(|_| !self.keeps) {
+            let owner = self.owners.get_mut(&tree.task).unwrap();
             assert_eq!(owner.0, gateway, "only the owner gives back");
             owner.2 = true;
         }

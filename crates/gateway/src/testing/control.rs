@@ -8,7 +8,8 @@ use aims_json::Value;
 use aims_lease::Terms;
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
+    TreeClaim,
 };
 use aims_model::approval::{APPROVAL_LIFE_SECS, Asked, Stage};
 use aims_model::{Approval, Event, EventKind, Evidence, Record};
@@ -215,12 +216,12 @@ impl Control for FakeControl {
     async fn tree_release(
         &self,
         gateway: Id<types::Gateway>,
-        tasks: Vec<Id<types::Task>>,
+        trees: Vec<OwnedTree>,
     ) -> Result<(), LinkError> {
         self.up()?;
         if let Some(book) = self.book.lock().unwrap().as_mut() {
             book.hears(gateway)?;
-            book.release(gateway, &tasks);
+            book.release(gateway, &trees);
         }
         Ok(())
     }

@@ -35,10 +35,13 @@ pub(crate) struct Bench {
     pub(crate) hanging: Arc<Notify>,
     /// A call of `hang` is to be answered.
     pub(crate) release: Arc<Notify>,
+    /// Whether servers can't be ended.
+    pub(crate) stuck: Arc<AtomicBool>,
     tasks: TaskTracker,
 }
 
 struct BenchProcess {
+    stuck: Arc<AtomicBool>,
     killed: CancellationToken,
     done: CancellationToken,
 }
@@ -65,6 +68,7 @@ impl ToolHost for Bench {
             output,
         };
         let process = BenchProcess {
+            stuck: Arc::clone(&self.stuck),
             killed: killed.clone(),
             done: done.clone(),
         };
@@ -92,6 +96,9 @@ impl ToolHost for Bench {
 #[async_trait]
 impl ToolProcess for BenchProcess {
     async fn end(self: Box<Self>) -> io::Result<String> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(io::Error::other("it does not end"));
+        }
         self.killed.cancel();
         self.done.cancelled().await;
         Ok("killed by signal 9".to_owned())

@@ -112,3 +112,14 @@ async fn states_are_taken_in_their_order_and_an_unusable_one_denies_everything()
     let again = Agent::open(&world, &task, 2).await;
     assert!(again.call(1, "echo", "{}").await.result().is_some());
 }
+
+#[tokio::test]
+async fn a_cut_is_not_acknowledged_while_a_tool_server_could_not_be_ended() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    world.bench.stuck.store(true, Ordering::SeqCst);
+    let cutting = world.cut(Subject::Instance(agent.instance()));
+    let cutting = tokio::time::timeout(std::time::Duration::from_millis(200), cutting);
+    assert!(cutting.await.is_err(), "something of it may run on");
+}

@@ -2,6 +2,7 @@
 
 use aims_json::Value;
 use aims_model::{EventKind, Subject};
+use aims_types::Id;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -148,4 +149,30 @@ async fn a_cut_ends_a_tunnel_before_it_is_acknowledged() {
             .status(),
         401
     );
+}
+
+#[tokio::test]
+async fn what_was_permitted_under_an_earlier_policy_does_not_begin_under_the_next_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let world = World::new().await;
+    let task = world.task(1, &authority(port));
+    let agent = Agent::new(&world, &task, 1);
+    let target = format!("localhost:{port}");
+    let mut tunnel = agent.connect(&target).await.tunnel.unwrap();
+    world
+        .change(|state| {
+            let mut policy = (*state.policy).clone();
+            policy.id = Id::from_u128(301);
+            state.policy = policy.into();
+        })
+        .await;
+    tunnel.write_all(&hello_for("localhost")).await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    let mut seen = Vec::new();
+    drop(upstream.read_to_end(&mut seen).await);
+    assert!(seen.is_empty(), "{seen:?}");
+    concluded(&world).await;
+    assert_eq!(outcome(&world, "effect"), Some(Value::from("none")));
+    assert_eq!(agent.connect(&target).await.response.status(), 200);
 }

@@ -91,3 +91,19 @@ async fn unknown_are_exactly_the_effects_of_what_had_gone_out_and_was_not_answer
         Ended::default()
     );
 }
+
+#[tokio::test]
+async fn who_offers_a_state_again_hears_again_what_it_ended() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let _hanging = agent.begin(1, "hang", "{}").await;
+    world.bench.hanging.notified().await;
+    let first = world.kill(Subject::Agent(task.grant.delegate)).await;
+    assert_eq!(first.ended.unknown.len(), 1);
+    // The server was not reached with the answer, and links the gateway again.
+    let again = world
+        .try_change(|state| state.revision = first.revision)
+        .await;
+    assert_eq!(again.unwrap(), first);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aims_lease::EPOCH_FIRST;
-use aims_links::{LinkError, TreeClaim};
+use aims_links::{LinkError, OwnedTree, TreeClaim};
 use aims_model::Record;
 use aims_types::{Id, Task};
 use tokio::time::timeout;
@@ -37,8 +37,13 @@ pub(crate) async fn own(core: &Core, task: Id<Task>) -> Result<Owner, NoOwner> {
     if let Some(owner) = entry.known(held.term(), core.clock.boot()) {
         return Ok(owner);
     }
-    let returning = matches!(*entry.standing(), Standing::Returning);
-    if returning && !give_back(core, vec![task]).await {
+    let returning = match *entry.standing() {
+        Standing::Returning { epoch } => Some(OwnedTree { task, epoch }),
+        _ => None,
+    };
+    if let Some(tree) = returning
+        && !give_back(core, vec![tree]).await
+    {
         return Err(NoOwner::Returning);
     }
     let standing = claim(core, &entry, task, held.term()).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_links::OwnedTree;
 use aims_model::Subject;
 use aims_types::{Id, Task};
 use tokio::time::timeout;
@@ -43,8 +44,11 @@ pub(crate) async fn release_idle(core: &Core) {
         }
         return;
     }
-    let tasks = given.iter().map(|(task, ..)| *task).collect();
-    if give_back(core, tasks).await {
+    let trees = given.iter().filter_map(|(task, _, before, _)| {
+        let (task, epoch) = (*task, before.epoch()?);
+        Some(OwnedTree { task, epoch })
+    });
+    if give_back(core, trees.collect()).await {
         for (_, entry, ..) in given {
             *entry.standing() = Standing::Unknown;
         }
@@ -53,15 +57,15 @@ pub(crate) async fn release_idle(core: &Core) {
 
 /// Gives everything back: the log is complete and handed over.
 pub(crate) async fn release_all(core: &Core) {
-    let tasks: Vec<Id<Task>> = core.trees.take_all();
-    for batch in tasks.chunks(BATCH) {
+    let trees = core.trees.take_all();
+    for batch in trees.chunks(BATCH) {
         give_back(core, batch.to_vec()).await;
     }
 }
 
 /// Gives trees back; whether the server said that it heard it.
-pub(super) async fn give_back(core: &Core, tasks: Vec<Id<Task>>) -> bool {
-    let released = core.control.tree_release(core.config.id, tasks);
+pub(super) async fn give_back(core: &Core, trees: Vec<OwnedTree>) -> bool {
+    let released = core.control.tree_release(core.config.id, trees);
     let why = match timeout(RELEASE_TIMEOUT, released).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => error.to_string(),
@@ -87,12 +91,22 @@ impl Entry {
             return None;
         }
         let mut standing = self.standing();
-        is_ours(&standing).then(|| std::mem::replace(&mut *standing, Standing::Returning))
+        let epoch = standing.epoch()?;
+        Some(std::mem::replace(
+            &mut *standing,
+            Standing::Returning { epoch },
+        ))
     }
 }
 
-fn is_ours(standing: &Standing) -> bool {
-    matches!(standing, Standing::Mine { .. } | Standing::Returning)
+impl Standing {
+    /// The epoch in which the tree is this gateway's.
+    pub(super) const fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Mine { epoch, .. } | Self::Returning { epoch } => Some(*epoch),
+            Self::Unknown | Self::Elsewhere { .. } => None,
+        }
+    }
 }
 
 impl super::Trees {
@@ -101,7 +115,7 @@ impl super::Trees {
         let entries = self.entries();
         let idle = entries
             .iter()
-            .filter(|(_, entry)| entry.is_idle(now, limit) && is_ours(&entry.standing()));
+            .filter(|(_, entry)| entry.is_idle(now, limit) && entry.standing().epoch().is_some());
         let idle = idle.map(|(task, entry)| (*task, Arc::clone(entry)));
         idle.take(BATCH).collect()
     }
@@ -109,22 +123,18 @@ impl super::Trees {
     fn remove_unused(&self, core: &Core) {
         let (now, limit) = (core.clock.boot(), core.config.limits.tree_idle);
         self.entries().retain(|_, entry| {
-            let mine = is_ours(&entry.standing());
+            let mine = entry.standing().epoch().is_some();
             // Who holds it is about to ask about it.
             mine || Arc::strong_count(entry) > 1 || !entry.is_idle(now, limit)
         });
     }
 
-    fn take_all(&self) -> Vec<Id<Task>> {
+    fn take_all(&self) -> Vec<OwnedTree> {
         let mut entries = self.entries();
-        let mine = entries.iter().filter(|(_, entry)| {
-            matches!(
-                std::mem::take(&mut *entry.standing()),
-                Standing::Mine { .. }
-            )
+        let mine = entries.drain().filter_map(|(task, entry)| {
+            let epoch = std::mem::take(&mut *entry.standing()).epoch()?;
+            Some(OwnedTree { task, epoch })
         });
-        let mine = mine.map(|(task, _)| *task).collect();
-        entries.clear();
-        mine
+        mine.collect()
     }
 }

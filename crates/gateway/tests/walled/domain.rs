@@ -12,8 +12,8 @@ use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_links::{
     Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, PrincipalFacts, Refusal,
-    RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, PrincipalFacts,
+    Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
@@ -375,7 +375,7 @@ impl Control for Domain {
     async fn tree_release(
         &self,
         _: Id<types::Gateway>,
-        _: Vec<Id<types::Task>>,
+        _: Vec<OwnedTree>,
     ) -> Result<(), LinkError> {
         Ok(())
     }

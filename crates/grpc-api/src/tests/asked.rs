@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aims_crypto::sha256;
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
+    TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence, Point};
@@ -164,9 +165,9 @@ impl Control for FakeControl {
     async fn tree_release(
         &self,
         gateway: Id<Gateway>,
-        tasks: Vec<Id<Task>>,
+        trees: Vec<OwnedTree>,
     ) -> Result<(), LinkError> {
-        self.hear((gateway, tasks), ()).await
+        self.hear((gateway, trees), ()).await
     }
 
     async fn task_records(
@@ -335,9 +336,13 @@ async fn what_a_gateway_asks_for_arrives_in_the_name_of_its_certificate() {
         let got = links.tree_claim(other, task).await.unwrap();
         check(&world, &(me, task), &got, &claim(task));
     }
-    let tasks: Vec<Id<Task>> = [1, 2].map(Id::from_u128).to_vec();
-    links.tree_release(other, tasks.clone()).await.unwrap();
-    check(&world, &(me, tasks), &(), &());
+    let tree = |n| OwnedTree {
+        task: Id::from_u128(n),
+        epoch: u64::MAX,
+    };
+    let trees = vec![tree(1), tree(2)];
+    links.tree_release(other, trees.clone()).await.unwrap();
+    check(&world, &(me, trees), &(), &());
     let task = Id::from_u128(1);
     let got = links.task_records(other, task, u64::MAX, 3).await.unwrap();
     let expected = vec![Vec::new(), vec![0, 255]];

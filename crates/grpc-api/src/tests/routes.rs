@@ -54,7 +54,7 @@ fn routes() -> Vec<Route> {
         GATEWAYS AskApproval ask_approval(proto::ApprovalAsk::default());
         GATEWAYS Approval approval(proto::ApprovalId::default());
         GATEWAYS ClaimTree claim_tree(proto::TaskId::default());
-        GATEWAYS ReleaseTrees release_trees(proto::TaskIds::default());
+        GATEWAYS ReleaseTrees release_trees(proto::OwnedTrees::default());
         GATEWAYS TaskRecords task_records(proto::TaskRecordsAsk::default());
         GATEWAYS GatewaySession gateway_session(pending::<proto::GatewaySays>());
         NODES NodeSession node_session(pending::<proto::NodeSays>());

@@ -8,7 +8,7 @@ use aims_crypto::base64url;
 use aims_lease::Terms;
 use aims_links::{
     Attestation, Body, Chain, ConnectReply, Control, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, Refusal, RequestedRun,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
     ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
@@ -254,7 +254,7 @@ impl Control for Server {
     async fn tree_release(
         &self,
         _: Id<types::Gateway>,
-        _: Vec<Id<types::Task>>,
+        _: Vec<OwnedTree>,
     ) -> Result<(), LinkError> {
         unavailable()
     }

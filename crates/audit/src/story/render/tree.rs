@@ -44,8 +44,8 @@ pub(super) fn tree<'a>(story: &'a Story, known: &'a Known<'a>) -> Option<Node> {
 }
 
 impl<'a> Tree<'a> {
-    /// The tree, with what hangs at the root. A hop is below one that was recorded before it, and at
-    /// most as deep as a chain may be: whatever the records say, this is a tree.
+    /// The tree, with what hangs at the root. A hop is below one that was recorded before it, and
+    /// at most as deep as a chain may be: whatever the records say, this is a tree.
     fn of(story: &'a Story, known: &'a Known<'a>) -> (Self, Vec<usize>, Vec<usize>) {
         let count = story.delegations.len();
         let mut by_grant: HashMap<&Digest, (usize, usize)> = HashMap::new();
