@@ -30,8 +30,8 @@
 //! - No program can exclude that it is stopped between its last look at the lease and its write.
 //!   [`Holder::clears`] demands that a margin is left, so a stop of up to that margin is covered.
 //!   After a longer one an effect may start, or a chunk of bytes may go out, after the kill had
-//!   returned; [`Holder::overrun`] finds that out right afterwards, so that it is recorded, and
-//!   what was under way is cut then. This concerns lapsed points only: before a point
+//!   returned. A holder that asks [`Holder::overrun`] right afterwards finds that out; the
+//!   simulation does, the programs do not yet. This concerns lapsed points only: before a point
 //!   acknowledges, it waits for everything between look and write.
 //! - Rows of another boot of the server's host are waited for with the length in force now. If
 //!   leases are made shorter, the server has to run for one of the longer leases before its host is

@@ -69,6 +69,16 @@ async fn what_is_missing_or_borrowed_is_refused_with_the_reason_and_recorded() {
 }
 
 #[tokio::test]
+async fn an_interpreter_may_be_one_of_the_trees() {
+    let (world, _) = World::ready().await;
+    let mut request = agent("system-wide", "mia");
+    request.evidence.interpreter = request.evidence.trees.first().cloned();
+    assert!(request.evidence.interpreter.is_some());
+    let cx = world.cx(&world.operator);
+    world.plane.agent_register(&cx, request).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_owner_is_named_by_name_or_id() {
     let (world, mia) = World::ready().await;
     let by_id = world.agent("by-id", &mia.id.to_string()).await;

@@ -85,9 +85,12 @@ import os, socket
 def ask(text):
     door = socket.create_connection(("127.0.0.1", 8710))
     door.sendall(text.replace("\n", "\r\n").encode())
-    door.shutdown(socket.SHUT_WR)
-    parts = iter(lambda: door.recv(65536), b"")
-    print(b"".join(parts).decode().splitlines()[0], flush=True)
+    said = b""
+    while b"\r\n" not in said:
+        part = door.recv(65536)
+        assert part, text
+        said += part
+    print(said.decode().splitlines()[0], flush=True)
 forged = "Authorization: DPoP mine\nDPoP: mine\nHost: evil.test\nForwarded: for=x\nX-A: 1\n"
 ask("POST /mcp/files?q=1 HTTP/1.1\nAccept: a/b\n" + forged + "Content-Length: 2\n\nhi")
 ask("POST /mcp/files HTTP/1.1\n" + forged + "Content-Length: 9\nTransfer-Encoding: chunked\n\n"
