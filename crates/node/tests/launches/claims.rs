@@ -81,15 +81,12 @@ const WAIT: &str = "import signal\nprint('runs', flush=True)\nwhile True: signal
 async fn an_agent_forges_no_identity() {
     let world = World::new(
         r#"
-import os, socket
+import os, socket, sys
 def ask(text):
     door = socket.create_connection(("127.0.0.1", 8710))
     door.sendall(text.replace("\n", "\r\n").encode())
-    said = b""
-    while b"\r\n" not in said:
-        part = door.recv(65536)
-        assert part, text
-        said += part
+    said = door.recv(65536)
+    while b"\r\n" not in said: said += door.recv(65536) or sys.exit(text)
     print(said.decode().splitlines()[0], flush=True)
 forged = "Authorization: DPoP mine\nDPoP: mine\nHost: evil.test\nForwarded: for=x\nX-A: 1\n"
 ask("POST /mcp/files?q=1 HTTP/1.1\nAccept: a/b\n" + forged + "Content-Length: 2\n\nhi")
