@@ -109,8 +109,8 @@ fn an_authority_that_is_not_valid_vouches_for_nobody() {
     let verify = |now| verify_svid(&[&forged], &authority.bundle(), now).map(drop);
     assert_eq!(verify(NOW), Ok(()));
     let three_days = Duration::from_hours(72);
-    for now in [NOW.plus(three_days), NOW.minus(three_days)] {
-        assert_eq!(verify(now), Err(VerifySvidError::AuthorityNotValid));
+    for instant in [NOW.plus(three_days), NOW.minus(three_days)] {
+        assert_eq!(verify(instant), Err(VerifySvidError::AuthorityNotValid));
     }
 }
 
