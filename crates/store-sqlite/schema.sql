@@ -215,13 +215,23 @@ CREATE TABLE tree_owners (
     gateway TEXT NOT NULL,
     epoch INTEGER NOT NULL CHECK (epoch > 0),
     released INTEGER NOT NULL CHECK (released IN (0, 1))
-) STRICT, WITHOUT ROWID;
+, ahead INTEGER NOT NULL DEFAULT 0 CHECK (ahead >= 0)) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER tree_owners_onward BEFORE UPDATE ON tree_owners WHEN NEW.epoch < OLD.epoch
 BEGIN SELECT RAISE(ABORT, 'a tree never gets an earlier owner back'); END;
 
 CREATE TRIGGER tree_owners_stay BEFORE DELETE ON tree_owners
 BEGIN SELECT RAISE(ABORT, 'owners of trees are never forgotten'); END;
+
+CREATE TABLE tree_owners_lost (
+    task TEXT NOT NULL REFERENCES tree_owners (task),
+    gateway TEXT NOT NULL,
+    uses INTEGER NOT NULL CHECK (uses > 0),
+    since INTEGER NOT NULL CHECK (since > 0),
+    PRIMARY KEY (task, gateway)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tree_owners_lost_by_gateway ON tree_owners_lost (gateway, task);
 
 CREATE TABLE trust_domain (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),

@@ -208,6 +208,8 @@ stage_dir = "{world.dir}/{name}/stage"
 master_key_file = "{world.dir}/home/{name}.key"
 
 {section}
+[api]
+listen = "127.0.0.1:0"
 {hosts_table(world)}""")
     return path
 

@@ -119,7 +119,9 @@ pub enum CheckError<E: std::error::Error + 'static> {
 ///   issued to it; it is permitted once, within the uses and sums of every hop over all gateways,
 ///   on an approval for exactly it where one is needed, used once, and under nothing that its
 ///   gateway knew to be cut off; each outcome has its permit;
-/// - each receipt is of a kill, and trees have one owner after the other.
+/// - each receipt is of a kill, and trees have one owner after the other: by being given back, or
+///   taken over where no sum is limited, with what the lost owner may have used written down until
+///   its records are here, and with none of the approvals that it may have used.
 pub fn check_log<R: TileReader>(
     reader: &R,
     checkpoint: &SignedNote,
@@ -142,7 +144,9 @@ where
             let bytes = entry.as_bytes();
             let record = Record::decode(bytes).map_err(|error| wrong(Problem::Record(error)))?;
             sources.follow(&record, sha256(bytes)).map_err(wrong)?;
-            claims.note(&record).map_err(wrong)?;
+            claims
+                .note(&record, |source| sources.len(source))
+                .map_err(wrong)?;
         }
         tree = tree.append(entries).map_err(|_| CheckError::Unstable)?.tree;
     }
@@ -174,6 +178,11 @@ struct Sources {
 }
 
 impl Sources {
+    /// How many records of a source there are.
+    fn len(&self, source: Source) -> u64 {
+        self.chains.get(&source).map_or(0, |chain| chain.records)
+    }
+
     fn follow(&mut self, record: &Record, digest: Digest) -> Result<(), Problem> {
         let before = self.chains.get(&record.source);
         let (last, prev) = before.map_or((0, FIRST_PREV), |source| (source.records, source.head));

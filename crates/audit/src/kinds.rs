@@ -29,6 +29,7 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::Killed
         | EventKind::KillCompleted
         | EventKind::TreeOwned
+        | EventKind::TreeAccounted
         | EventKind::RunRequested
         | EventKind::RunRedeemed
         | EventKind::InstanceAttested
@@ -37,6 +38,7 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::TokenIssued => (true, false),
         EventKind::CallIntent
         | EventKind::CallOutcome
+        | EventKind::EffectLate
         | EventKind::CallDenied
         | EventKind::CallDeniedMany
         | EventKind::ServerSession => (false, true),

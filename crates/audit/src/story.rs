@@ -18,7 +18,9 @@ use aims_types::{Digest, Id, Task, Timestamp};
 use serde::Serialize;
 
 pub use authority::{Answer, Approval, ApprovalEnd, Delegation, DelegationRefusal, UsedApproval};
-pub use call::{Call, Flood, Hop, Outcome, Principal, Requirement, Verdict, WouldAllow};
+pub use call::{
+    Call, Flood, Hop, LateEffect, Outcome, Principal, Requirement, Verdict, WouldAllow,
+};
 pub use kill::{Freeze, Kill, KillReceipt, KilledPoint, Owner, UnknownEffect};
 pub use render::{Style, WIDTH_MIN, render};
 pub use words::Allowance;

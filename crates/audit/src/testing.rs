@@ -325,6 +325,15 @@ pub(crate) fn outcome(n: u128) -> Event {
     event(EventKind::CallOutcome, 21, body).of_task(task())
 }
 
+pub(crate) fn late(n: u128) -> Event {
+    let body = Object::new()
+        .with("decision_id", id::<aims_types::Decision>(n).to_string())
+        .with("what", "sent")
+        .with("late_millis", 120_u64)
+        .with("lease_ended_at", 1_795_307_428_007_u64);
+    event(EventKind::EffectLate, 21, body).of_task(task())
+}
+
 pub(crate) fn denial(n: u128) -> Event {
     let refused = Object::new()
         .with("delegation", id::<aims_types::Delegation>(105).to_string())

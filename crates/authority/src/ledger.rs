@@ -123,6 +123,24 @@ impl Ledger {
         self.apply(&Entry::Released(number))
     }
 
+    /// Takes back a use that a log tells of, whichever ledger gave it out: here it gets the next
+    /// number, and is settled. Uses are taken back in the order of their instants.
+    pub fn restore(&mut self, earlier: &Reservation) -> Result<(), LedgerError> {
+        let amounts = earlier.amounts.clone();
+        self.take(earlier.at, amounts)
+    }
+
+    /// Counts uses of which nothing is known but that they were not later than `at`. They may pass
+    /// a limit: then nothing is left.
+    pub fn charge(&mut self, uses: u32, at: Timestamp) {
+        for _ in 0..uses {
+            // What can't be counted any further allows nothing either.
+            if self.take(at, BTreeMap::new()).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Takes one step without looking at limits: they were looked at when it was first taken.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         match entry {
@@ -181,6 +199,22 @@ impl Ledger {
         }
         self.open.insert(number, reservation.clone());
         Ok(())
+    }
+
+    /// A settled use with the next number; time does not go back.
+    fn take(
+        &mut self,
+        at: Timestamp,
+        amounts: BTreeMap<ArgumentName, Decimal>,
+    ) -> Result<(), LedgerError> {
+        let number = self.next;
+        let at = self.latest.map_or(at, |latest| latest.max(at));
+        self.add(&Reservation {
+            number,
+            at,
+            amounts,
+        })?;
+        self.take_open(number).map(drop)
     }
 
     fn take_open(&mut self, number: u64) -> Result<Reservation, LedgerError> {

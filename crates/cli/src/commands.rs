@@ -29,7 +29,7 @@ use crate::output::Output;
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let output = Output { json: args.json };
     let profile = args.profile;
-    let client = || client(profile.clone());
+    let client = || Ok(client(profile.clone())?.telling_of_lapsed(output.warning_of_lapsed()));
     match args.command {
         Command::Init { config, operator } => {
             setup::init(&config, &operator, &profile_path(profile)?, output).await?;

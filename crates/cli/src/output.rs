@@ -1,7 +1,10 @@
 //! Printing: JSON for programs, text and tables for people.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
+use aims_model::text::misleads;
+use aims_types::{Gateway, Id};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -20,13 +23,53 @@ impl Output {
     ) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer(&mut out, value)?;
-            writeln!(out)?;
+            writeln!(out, "{}", plain(&serde_json::to_string(value)?))?;
         } else {
             writeln!(out, "{}", text(value).trim_end())?;
         }
         Ok(())
     }
+
+    /// What tells on the standard error output which gateways did not take a change over.
+    pub(crate) fn warning_of_lapsed(self) -> impl Fn(&[Id<Gateway>]) + Send + Sync + 'static {
+        move |lapsed| {
+            for gateway in lapsed {
+                // Nothing can be done about a closed output.
+                drop(writeln!(io::stderr(), "{}", self.lapsed(*gateway)));
+            }
+        }
+    }
+
+    fn lapsed(self, gateway: Id<Gateway>) -> String {
+        if self.json {
+            let gateway = gateway.to_string();
+            return serde_json::json!({"warning": "lapsed", "gateway": gateway}).to_string();
+        }
+        format!(
+            "warning: {gateway} did not take the change over; nothing is allowed there until it does"
+        )
+    }
+}
+
+/// A text of which a terminal does nothing but show it: what controls it, turns the direction of
+/// writing or is invisible is written as in JSON (RFC 8259 §7), of which it leaves the value as it
+/// is. Line ends stay.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let shown = |c: char| c == '\n' || !misleads(c);
+    if text.chars().all(shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if shown(c) {
+            safe.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Cow::Owned(safe)
 }
 
 /// A table that a person can read.
@@ -48,4 +91,33 @@ pub(crate) fn table<const N: usize>(
 pub(crate) fn instant(at: aims_types::Timestamp) -> String {
     let text = at.to_string();
     text.split('.').next().unwrap_or_default().replace('T', " ") + "Z"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_controls_a_terminal_or_turns_a_text() {
+        let text = "a\u{9b}2J\u{202e}b\u{1b}[0m\u{2066}c\u{e0041}\u{200b}\nd é 漢 😀";
+        let shown = plain(text);
+        assert_eq!(
+            shown,
+            "a\\u009b2J\\u202eb\\u001b[0m\\u2066c\\udb40\\udc41\\u200b\nd é 漢 😀"
+        );
+        let json = serde_json::to_string(text).unwrap();
+        let safe = plain(&json);
+        assert!(!safe.chars().any(misleads), "{safe:?}");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text);
+    }
+
+    #[test]
+    fn a_lapsed_gateway_is_named_to_people_and_to_programs() {
+        let gateway = Id::from_u128(7);
+        let text = Output { json: false }.lapsed(gateway);
+        assert!(text.starts_with("warning: ") && text.contains(&gateway.to_string()));
+        let json: serde_json::Value =
+            serde_json::from_str(&Output { json: true }.lapsed(gateway)).unwrap();
+        assert_eq!(json["gateway"], gateway.to_string());
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aims_control::ControlPlane;
 use aims_crypto::{Signer, SigningKey};
+use aims_edge::Enrolled;
 use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_jose::Jwk;
@@ -15,7 +16,7 @@ use aims_model::receipt::Ended;
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, Server, bind_socket};
 use aims_types::ambient::{SystemClock, SystemEntropy};
-use aims_types::{Actor, Id, Revision};
+use aims_types::{Actor, Id, Instance, Revision};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -141,6 +142,7 @@ async fn start_node(
         uid_base: config.gateway.uid_base + half,
         uid_count: half,
         terms: config.lease.terms()?,
+        enrolled: Enrolled::default(),
     };
     let links = (
         Arc::new(plane.clone()) as Arc<dyn Control>,
@@ -193,6 +195,13 @@ impl Vouch for Later {
         match self.node(cut.revision) {
             Some(node) => node.end(cut).await,
             None => Ok(Ended::default()),
+        }
+    }
+
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError> {
+        match self.node(Revision::ZERO) {
+            Some(node) => node.held().await,
+            None => Ok(Vec::new()),
         }
     }
 }

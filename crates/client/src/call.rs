@@ -9,10 +9,10 @@ use aims_oauth::dpop::{CreateProofError, Proof};
 use aims_oauth::{
     AssertionClaims, ErrorResponse, HttpUri, PersonGrant, TokenRequest, TokenResponse,
 };
-use aims_types::{Clock, Entropy, EntropyError, Id, Secret, Token};
+use aims_types::{Clock, Entropy, EntropyError, Gateway, Id, Secret, Token};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -25,6 +25,11 @@ use crate::{PersonKey, Profile};
 /// Longest answer that is read, in bytes.
 pub const RESPONSE_LEN_MAX: usize = 16 << 20;
 
+/// Names one gateway each that did not take over the change.
+const LAPSED: &str = "aims-lapsed";
+/// Most of them that are told of.
+const LAPSED_MAX: usize = 128;
+
 /// A person's connection to the server.
 pub struct Client {
     profile: Profile,
@@ -32,7 +37,11 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     token: Option<Secret<String>>,
+    on_lapsed: Option<OnLapsed>,
 }
+
+/// Called with the gateways that did not take a change over; nothing is allowed there.
+type OnLapsed = Box<dyn Fn(&[Id<Gateway>]) + Send + Sync>;
 
 /// What the server says of a refused request (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +94,19 @@ impl Client {
             clock,
             entropy,
             token: None,
+            on_lapsed: None,
         }
+    }
+
+    /// The same client, which tells of the gateways that did not take over a change that was made
+    /// through it. Such a change is complete all the same: nothing is allowed there.
+    #[must_use]
+    pub fn telling_of_lapsed(
+        mut self,
+        tell: impl Fn(&[Id<Gateway>]) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_lapsed = Some(Box::new(tell));
+        self
     }
 
     /// The person's settings.
@@ -131,7 +152,12 @@ impl Client {
             .header("dpop", proof)
             .body(Full::new(body))
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let (status, body) = self.send(request).await?;
+        let (status, headers, body) = self.send(request).await?;
+        if let Some(tell) = &self.on_lapsed
+            && let lapsed @ [_, ..] = lapsed(&headers).as_slice()
+        {
+            tell(lapsed);
+        }
         if status.is_success() {
             return aims_json::from_slice(&body, &Limits::DOCUMENT)
                 .map_err(|error| ClientError::Broken(error.to_string()));
@@ -165,7 +191,7 @@ impl Client {
             .header("dpop", self.proof("POST", "/token", None)?)
             .body(Full::new(Bytes::from(form)))
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let (status, body) = self.send(request).await?;
+        let (status, _, body) = self.send(request).await?;
         if !status.is_success() {
             return Err(not_authenticated(status, &body));
         }
@@ -206,7 +232,7 @@ impl Client {
     async fn send(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), ClientError> {
         let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
         let socket = &self.profile.api_socket;
         let stream =
@@ -224,7 +250,7 @@ impl Client {
             let (head, body) = response.map_err(|error| broken(&error))?.into_parts();
             let body = Limited::new(body, RESPONSE_LEN_MAX).collect().await;
             let body = body.map_err(|error| broken(&error))?.to_bytes();
-            Ok((head.status, body))
+            Ok((head.status, head.headers, body))
         };
         let mut connection = std::pin::pin!(connection);
         let mut exchange = std::pin::pin!(exchange);
@@ -238,6 +264,13 @@ impl Client {
             },
         }
     }
+}
+
+/// The gateways that did not take over a change, as the answer to it names them.
+fn lapsed(headers: &HeaderMap) -> Vec<Id<Gateway>> {
+    let named = headers.get_all(LAPSED).iter();
+    let named = named.filter_map(|value| value.to_str().ok()?.parse().ok());
+    named.take(LAPSED_MAX).collect()
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
@@ -257,5 +290,73 @@ fn not_authenticated(status: StatusCode, body: &[u8]) -> ClientError {
             ClientError::NotAuthenticated(format!("{code}: {words}"))
         }
         Err(_) => ClientError::Broken(format!("the token endpoint answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aims_types::ambient::{SystemClock, SystemEntropy};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// Answers each connection with the next of these.
+    async fn serve(listener: UnixListener, answers: Vec<String>) {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    fn answer(headers: &str, body: &str) -> String {
+        let len = body.len();
+        format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {len}\r\n{headers}\r\n{body}"
+        )
+    }
+
+    #[tokio::test]
+    async fn gateways_that_did_not_take_a_change_over_are_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let api_socket = dir.path().join("api.sock");
+        let listener = UnixListener::bind(&api_socket).unwrap();
+        let key_file = dir.path().join("key.pem");
+        let profile = Profile {
+            person: "alice".parse().unwrap(),
+            person_id: Id::from_u128(1),
+            key_file: key_file.clone(),
+            api_socket,
+            node_socket: dir.path().join("node.sock"),
+            issuer: "https://aims.test".to_owned(),
+            trust_domain: "aims.test".to_owned(),
+            log_key: String::new(),
+            log_url: String::new(),
+        };
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let key = PersonKey::create(&key_file).unwrap();
+        let ambient = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let mut client = Client::new(profile, key, ambient.0, ambient.1)
+            .telling_of_lapsed(move |lapsed| heard.lock().unwrap().extend_from_slice(lapsed));
+        let (one, two) = (Id::<Gateway>::from_u128(7), Id::<Gateway>::from_u128(8));
+        let token = r#"{"access_token":"t","token_type":"DPoP","expires_in":60,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
+        let lapsed = format!("aims-lapsed: {one}\r\naims-lapsed: [2J\r\naims-lapsed: {two}\r\n");
+        let answers = vec![answer("", token), answer("", "{}"), answer(&lapsed, "{}")];
+        let asked = async {
+            let _: serde_json::Value = client.get("/v1/policy").await.unwrap();
+            let before = told.lock().unwrap().len();
+            let _: serde_json::Value = client.post("/v1/kills", &()).await.unwrap();
+            before
+        };
+        let (before, ()) = tokio::join!(asked, serve(listener, answers));
+        assert_eq!(before, 0);
+        assert_eq!(*told.lock().unwrap(), [one, two]);
     }
 }

@@ -14,7 +14,7 @@ pub use answer::{ANSWER_AGE_SECS_MAX, ANSWER_LEN_MAX, AnswerApprovalError};
 pub(crate) use ask::ask;
 pub use ask::{APPROVALS_OPEN_MAX, REQUIREMENTS_MAX};
 pub use list::{APPROVALS_LISTED_MAX, ApprovalError, ListApprovalsError};
-pub(crate) use over::{is_any_over, timed_out, withdrawn};
+pub(crate) use over::{is_any_over, timed_out, voided, withdrawn};
 pub(crate) use used::{Uses, use_up};
 
 use crate::recording::event;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aims_crypto::sha256;
-use aims_lease::Book;
-use aims_links::{LeaseAsk, LeaseGrant, ShippedRecord};
+use aims_lease::{Book, Told};
+use aims_links::{LeaseAsk, LeaseGrant, ShippedRecord, Telling};
 use aims_model::record::FIRST_PREV;
 use aims_model::{LeaseRow, Point, Source};
 use aims_store::Reader;
@@ -15,7 +15,7 @@ use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::end_instances_of;
 use crate::joins::is_enrolled_point;
 use crate::recording::{Attempt, shown};
-use crate::{ControlPlane, Fault, Parts};
+use crate::{ControlPlane, Fault, Parts, trees};
 
 /// What the server knows of leases besides their rows.
 pub(crate) struct Leases {
@@ -27,6 +27,10 @@ pub(crate) struct Leases {
 struct State {
     /// The newest end of its log that each gateway told.
     heads: BTreeMap<Id<Gateway>, Head>,
+    /// In which of its requests it told that.
+    tellings: BTreeMap<Id<Gateway>, Telling>,
+    /// The first end of its log that each gateway told and that its records had not reached then.
+    awaited: BTreeMap<Id<Gateway>, Told>,
     /// With which code each point was refused last: the same refusal is recorded once.
     refused: BTreeMap<Point, &'static str>,
     /// When rows are next looked at whose leases have ended.
@@ -35,6 +39,19 @@ struct State {
 
 /// The end of a gateway's log: its last record's number and digest.
 type Head = (u64, Digest);
+
+/// What a renewal says of a gateway's log.
+struct LogEnd {
+    gateway: Id<Gateway>,
+    head: Head,
+    telling: Option<Telling>,
+    /// The ends that it told and that may show that everything is here: this one, and the first
+    /// that its records had not reached. Those of a busy gateway never reach the end that it tells
+    /// at that moment.
+    told: [Told; 2],
+    /// The last record that is here.
+    shipped: u64,
+}
 
 /// Why a lease was not extended.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +68,8 @@ pub(crate) enum LeaseError {
         told: u64,
         known: u64,
     },
+    #[error("a later request of gateway `{0}` was answered before this one arrived")]
+    Overtaken(Id<Gateway>),
     #[error(
         "`{point}` has revision {told} in force and the server is at {known}; the server's store \
          was replaced by an older one"
@@ -80,6 +99,7 @@ impl Refused for LeaseError {
         match self {
             Self::NotEnrolled(_) => "not_enrolled",
             Self::LogWentBack { .. } => "log_went_back",
+            Self::Overtaken(_) => "overtaken",
             Self::Future { .. } => "unknown_revision",
             Self::Lapsed { .. } => "lapsed",
             Self::Internal(_) => INTERNAL,
@@ -131,11 +151,53 @@ impl Leases {
         self.state().heads.get(&gateway).map_or(0, |head| head.0)
     }
 
-    fn renewed(&self, point: Point, head: Option<Head>) {
+    /// What a renewal says of a gateway's log: it continues what is known, of which the server has
+    /// what was `shipped`.
+    fn log_end(
+        &self,
+        gateway: Id<Gateway>,
+        ask: &LeaseAsk,
+        shipped: Head,
+    ) -> Result<LogEnd, LeaseError> {
+        if let (Some(telling), Some(before)) = (ask.telling, self.telling(gateway))
+            && telling.process == before.process
+            && telling.number < before.number
+        {
+            // What it told before it told more is no news.
+            return Err(LeaseError::Overtaken(gateway));
+        }
+        let head = ask.head.unwrap_or((0, FIRST_PREV));
+        self.check_head(gateway, head, shipped)?;
+        let told = Told {
+            in_force: ask.in_force,
+            head: head.0,
+        };
+        let awaited = self.state().awaited.get(&gateway).copied();
+        Ok(LogEnd {
+            gateway,
+            head,
+            telling: ask.telling,
+            told: [awaited.unwrap_or(told), told],
+            shipped: shipped.0,
+        })
+    }
+
+    fn telling(&self, gateway: Id<Gateway>) -> Option<Telling> {
+        self.state().tellings.get(&gateway).copied()
+    }
+
+    fn renewed(&self, point: Point, log: Option<LogEnd>) {
         let mut state = self.state();
         state.refused.remove(&point);
-        if let (Point::Gateway(gateway), Some(head)) = (point, head) {
-            state.heads.insert(gateway, head);
+        if let Some(log) = log {
+            state.heads.insert(log.gateway, log.head);
+            if let Some(telling) = log.telling {
+                state.tellings.insert(log.gateway, telling);
+            }
+            let [first, last] = log.told;
+            let is_reached = first.head <= log.shipped;
+            let awaited = if is_reached { last } else { first };
+            state.awaited.insert(log.gateway, awaited);
         }
     }
 
@@ -173,6 +235,8 @@ pub(crate) async fn renew(plane: &ControlPlane, ask: LeaseAsk) -> Result<LeaseGr
             Ok(grant)
         }
         Err(error) if error.is_internal() => Err(error),
+        // Nobody waits for the answer, and nothing is wrong.
+        Err(error @ LeaseError::Overtaken(_)) => Err(error),
         Err(error) => {
             if !plane.leases().is_news(point, error.code()) {
                 return Err(error);
@@ -200,11 +264,10 @@ async fn extend(plane: &ControlPlane, ask: LeaseAsk) -> Result<LeaseGrant, Lease
     if !is_enrolled_point(txn.as_mut(), point).await? {
         return Err(LeaseError::NotEnrolled(point));
     }
-    let head = match point {
+    let log = match point {
         Point::Gateway(gateway) => {
-            let told = ask.head.unwrap_or((0, FIRST_PREV));
-            leases.check_head(gateway, told, shipped(txn.as_mut(), gateway).await?)?;
-            Some(told)
+            let shipped = shipped(txn.as_mut(), gateway).await?;
+            Some(leases.log_end(gateway, &ask, shipped)?)
         }
         Point::Node(_) => None,
     };
@@ -227,8 +290,16 @@ async fn extend(plane: &ControlPlane, ask: LeaseAsk) -> Result<LeaseGrant, Lease
         row.address = Some(shown(&address));
     }
     txn.lease_put(&row).await?;
-    txn.commit(Vec::new()).await?;
-    leases.renewed(point, head);
+    let events = match &log {
+        Some(log) => {
+            let cx = plane.cx(actor_of(point))?;
+            let known = (log.told.as_slice(), log.shipped);
+            trees::account(txn.as_mut(), &cx, log.gateway, known).await?
+        }
+        None => Vec::new(),
+    };
+    txn.commit(events).await?;
+    leases.renewed(point, log);
     plane.heard_of(point, ask.in_force);
     Ok(LeaseGrant {
         length: parts.config.lease.length(),
@@ -283,7 +354,7 @@ impl ControlPlane {
         let (mut events, mut revision) = (Vec::new(), None);
         if let Point::Node(node) = point {
             let cx = self.cx(Actor::Server)?;
-            let how = "its node fell silent";
+            let how = ("its node fell silent", |_| true);
             (events, revision) = end_instances_of(txn.as_mut(), &cx, node, how).await?;
         }
         txn.commit(events).await?;

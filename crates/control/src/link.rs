@@ -168,13 +168,23 @@ impl Control for ControlPlane {
         .await
     }
 
-    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
         self.to_the_end(|plane| async move {
             let cx = plane.cx(Actor::Node(ended.node))?;
-            let done = instances::end(&plane, &cx, &ended).await;
-            let revision = done.map_err(|error| server(error.to_string()))?;
-            plane.publish_to_gateways(revision).await;
-            Ok(())
+            match instances::end(&plane, &cx, &ended).await {
+                Ok(revision) => {
+                    plane.publish_to_gateways(revision).await;
+                    Ok(Ok(()))
+                }
+                Err(error) if error.is_internal() => Err(server(error.to_string())),
+                Err(error) => {
+                    let attempt = Attempt::new("instance_end", &ended.instance.to_string());
+                    match plane.recorded::<(), _>(&cx, attempt, Err(error)).await {
+                        Err(error) if !error.is_internal() => Ok(Err(refusal(&error))),
+                        _ => Err(server("the refusal could not be recorded".to_owned())),
+                    }
+                }
+            }
         })
         .await
     }

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_links::{ControlState, Cut, Enforce, EnforceError, LinkError};
+use aims_links::{ControlState, Cut, Enforce, EnforceError, LinkError, Step};
 use aims_model::receipt::Ended;
 use aims_model::{EnrolledKey, KeyPurpose, Point, approval};
 use aims_store::Reader;
@@ -171,12 +171,12 @@ impl ControlPlane {
             let wanted = push.state.revision;
             let answer = AssertUnwindSafe(self.give(point, push)).catch_unwind();
             let error = match answer.await {
-                Ok(Ok((revision, ended))) if revision >= wanted => {
+                Ok(Ok(taken)) if taken.0 >= wanted => {
                     let at = self.parts().clock.boot();
-                    points.took_over((point, number), (revision, ended), at);
+                    points.took_over((point, number), taken, at);
                     continue;
                 }
-                Ok(Ok((revision, _))) => {
+                Ok(Ok((revision, ..))) => {
                     no_answer(point, &format!("it stays at revision {revision}"))
                 }
                 Ok(Err(error)) => error,
@@ -191,7 +191,11 @@ impl ControlPlane {
         }
     }
 
-    async fn give(&self, point: Point, push: Push) -> Result<(Revision, Ended), EnforceError> {
+    async fn give(
+        &self,
+        point: Point,
+        push: Push,
+    ) -> Result<(Revision, Ended, Vec<Step>), EnforceError> {
         match (push.link, point) {
             (Link::Node(link), Point::Node(node)) => {
                 let revision = push.state.revision;
@@ -206,12 +210,13 @@ impl ControlPlane {
                 let cut = Cut {
                     revision,
                     instances,
+                    gateways: cut::gateways(&push.state.keys),
                 };
-                Ok((revision, link.end(cut).await?))
+                Ok((revision, link.end(cut).await?, Vec::new()))
             }
             (Link::Gateway(link), _) => {
                 let applied = link.apply(push.state).await?;
-                Ok((applied.revision, applied.ended))
+                Ok((applied.revision, applied.ended, applied.earlier))
             }
             (Link::Node(_), Point::Gateway(_)) => Err(no_answer(point, "it is linked as a node")),
         }

@@ -18,6 +18,7 @@ mod peer;
 mod people;
 mod publish;
 mod races;
+mod returns;
 mod runs;
 mod servers;
 mod tasks;

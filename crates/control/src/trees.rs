@@ -1,20 +1,23 @@
 //! Who owns a task's delegation tree: its budgets and single-use approvals.
 
-use aims_json::Object;
-use aims_lease::{Claim, HandedOver, Owner, Unavailable, Verdict};
-use aims_links::{OwnedTree, TreeClaim};
-use aims_model::{EventKind, Point, Source, TreeOwner};
-use aims_store::Reader;
+use aims_json::{Object, Value};
+use aims_lease::{Claim, Owner, Ownership, Told, Unavailable, Verdict, window};
+use aims_links::{OwnedTree, TreeClaim, TreeGrant};
+use aims_model::{Event, EventKind, Point, TreeOwner, Unaccounted};
+use aims_store::{Reader, Txn};
 use aims_types::{Actor, Cx, Gateway, Id, Task};
 
 use crate::chain::read_grant;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::leases::shipped;
 use crate::recording::event;
-use crate::{ControlPlane, Fault};
+use crate::{ControlPlane, Fault, approvals};
 
 /// Most records of a task that are given at once.
 pub const TASK_RECORDS_MAX: u32 = 1024;
+
+/// Most trees in which one renewal of a lease accounts for its gateway; the next one goes on.
+const ACCOUNTED_AT_ONCE: u32 = 64;
 
 /// Why a tree was not given back, or its records are not shown.
 #[derive(Debug, thiserror::Error)]
@@ -67,28 +70,87 @@ pub(crate) async fn claim(
         return Ok(TreeClaim::Unavailable { why });
     }
     let before = txn.tree_owner(task).await?;
+    let limits = TreeLimits::of(txn.as_mut(), task).await?;
     let owner = match &before {
-        Some(row) => Some(owner(plane, txn.as_mut(), row).await?),
+        Some(row) => Some(Owner {
+            row,
+            lease_ended: Lease::of(plane, txn.as_mut(), row.gateway).await?.ended,
+            summed: limits.summed,
+        }),
         None => None,
     };
     let claim = Claim {
         claimant: gateway,
+        task,
+        window: window(limits.least),
+        next: txn.revision().await?.next(),
         owner,
     };
-    let (epoch, before) = match claim.decide() {
-        Verdict::Granted { epoch, before } => (epoch, before),
-        Verdict::Owner { gateway, .. } => return elsewhere(plane, txn.as_mut(), gateway).await,
-        Verdict::Unavailable { why } => return Ok(unavailable(why)),
-    };
-    let row = TreeOwner {
-        task,
-        gateway,
-        epoch,
-        released: false,
-    };
+    match claim.decide() {
+        Verdict::Granted(ownership) => grant(plane, &cx, txn, ownership).await,
+        Verdict::Owner { gateway, .. } => elsewhere(plane, txn.as_mut(), gateway).await,
+        Verdict::Unavailable { why } => Ok(unavailable(why)),
+    }
+}
+
+/// Stores the new owner. When the tree is taken over, what the last owner may have used up without
+/// saying so is used up: the approvals that were given, here and in one transaction; the counts,
+/// by whoever owns the tree from now on.
+async fn grant(
+    plane: &ControlPlane,
+    cx: &Cx,
+    mut txn: Box<dyn Txn>,
+    ownership: Ownership,
+) -> Result<TreeClaim, Fault> {
+    let Ownership {
+        row,
+        before,
+        taken_from,
+    } = ownership;
+    let mut events = Vec::new();
+    if let Some(lost) = taken_from {
+        txn.revision_next().await?;
+        events = approvals::voided(txn.as_mut(), cx, (row.task, lost)).await?;
+    }
+    let revision = txn.revision().await?;
     txn.tree_owner_put(&row).await?;
-    txn.commit(vec![owned(&cx, &row)]).await?;
-    Ok(TreeClaim::Owned { epoch, before })
+    events.push(owned(cx, &row, taken_from));
+    txn.commit(events).await?;
+    if let Some(lost) = taken_from {
+        tracing::warn!(task = %row.task, %lost, to = %row.gateway, "a task was taken over");
+        plane.publish_soon(revision);
+    }
+    Ok(TreeClaim::Owned(TreeGrant {
+        epoch: row.epoch,
+        before,
+        window: row.window,
+        revision,
+        unaccounted: row.unaccounted,
+    }))
+}
+
+/// Forgets that a gateway is unaccounted for, where an end of its log that it told shows that
+/// everything is here. Gives the records.
+pub(crate) async fn account(
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    gateway: Id<Gateway>,
+    (told, shipped): (&[Told], u64),
+) -> Result<Vec<Event>, Fault> {
+    let mut events = Vec::new();
+    for tree in txn.tree_owners_without(gateway, ACCOUNTED_AT_ONCE).await? {
+        let lost = tree.unaccounted.iter().find(|one| one.gateway == gateway);
+        let whole = |lost| told.iter().find(|told| told.accounts_for(lost, shipped));
+        if let Some(told) = lost.and_then(whole) {
+            txn.tree_accounted(tree.task, gateway).await?;
+            let body = Object::new()
+                .with("task", tree.task.to_string())
+                .with("gateway", gateway.to_string())
+                .with("head", told.head);
+            events.push(event(cx, EventKind::TreeAccounted, body).of_task(tree.task));
+        }
+    }
+    Ok(events)
 }
 
 /// Takes trees back. Everything that the gateway recorded has to be here.
@@ -119,7 +181,7 @@ pub(crate) async fn release(
         };
         row.released = true;
         txn.tree_owner_put(&row).await?;
-        events.push(owned(&cx, &row));
+        events.push(owned(&cx, &row, None));
     }
     if !events.is_empty() {
         txn.commit(events).await?;
@@ -139,12 +201,9 @@ pub(crate) async fn records(
     if owner.is_none_or(|row| row.gateway != gateway || row.released) {
         return Err(TreeError::NotOwner { gateway, task });
     }
-    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-    let limit = usize::try_from(limit.min(TASK_RECORDS_MAX)).unwrap_or(usize::MAX);
-    let entries = reader.log_entries_of_task(task).await?.into_iter();
-    let entries = entries.filter(|entry| matches!(entry.source, Source::Gateway(_)));
-    let records = entries.skip(skip).take(limit);
-    Ok(records.map(|entry| entry.record).collect())
+    let limit = limit.min(TASK_RECORDS_MAX);
+    let entries = reader.log_entries_of_gateways(task, skip, limit).await?;
+    Ok(entries.into_iter().map(|entry| entry.record).collect())
 }
 
 /// A gateway's lease as far as it matters here.
@@ -169,37 +228,28 @@ impl Lease {
     }
 }
 
-async fn owner(
-    plane: &ControlPlane,
-    reader: &mut dyn Reader,
-    row: &TreeOwner,
-) -> Result<Owner, Fault> {
-    let lease = Lease::of(plane, reader, row.gateway).await?;
-    Ok(Owner {
-        gateway: row.gateway,
-        epoch: row.epoch,
-        // The one way in which an owner hands anything over is to give the tree back.
-        handed_over: if row.released {
-            HandedOver::Tree
-        } else {
-            HandedOver::Nothing
-        },
-        lease_ended: lease.ended,
-        counted: is_counted(reader, row.task).await?,
-    })
+/// What a tree limits.
+#[derive(Default)]
+struct TreeLimits {
+    /// The least number of uses, or of calls in a period.
+    least: Option<u64>,
+    /// Whether the sum of an argument is limited.
+    summed: bool,
 }
 
-/// Whether anything in the tree of a task is counted or works once.
-async fn is_counted(reader: &mut dyn Reader, task: Id<Task>) -> Result<bool, Fault> {
-    for stored in reader.grants_of_task(task).await? {
-        let grant = read_grant(&stored.jws)?;
-        let limits = grant.authority.limits();
-        if limits.uses().is_some() || limits.rate().is_some() || !limits.sums().is_empty() {
-            return Ok(true);
+impl TreeLimits {
+    async fn of(reader: &mut dyn Reader, task: Id<Task>) -> Result<Self, Fault> {
+        let mut all = Self::default();
+        for stored in reader.grants_of_task(task).await? {
+            let grant = read_grant(&stored.jws)?;
+            let limits = grant.authority.limits();
+            let rate = limits.rate().map(|rate| rate.count().into());
+            let counts = [all.least, limits.uses(), rate];
+            all.least = counts.into_iter().flatten().min();
+            all.summed |= !limits.sums().is_empty();
         }
+        Ok(all)
     }
-    let open = reader.approvals_open().await?;
-    Ok(open.iter().any(|approval| approval.asked.task == task))
 }
 
 async fn elsewhere(
@@ -225,11 +275,25 @@ fn unavailable(why: Unavailable) -> TreeClaim {
     }
 }
 
-fn owned(cx: &Cx, row: &TreeOwner) -> aims_model::Event {
+fn owned(cx: &Cx, row: &TreeOwner, taken_from: Option<Id<Gateway>>) -> Event {
+    let lost = |lost: &Unaccounted| {
+        let lost = Object::new()
+            .with("gateway", lost.gateway.to_string())
+            .with("uses", u64::from(lost.uses))
+            .with("since", lost.since.number());
+        Value::from(lost)
+    };
+    let unaccounted: Vec<Value> = row.unaccounted.iter().map(lost).collect();
     let body = Object::new()
         .with("task", row.task.to_string())
         .with("gateway", row.gateway.to_string())
         .with("epoch", row.epoch)
-        .with("released", row.released);
+        .with("released", row.released)
+        .with("window", u64::from(row.window))
+        .with("unaccounted", unaccounted);
+    let body = match taken_from {
+        Some(lost) => body.with("taken_from", lost.to_string()),
+        None => body,
+    };
     event(cx, EventKind::TreeOwned, body).of_task(row.task)
 }

@@ -1,17 +1,28 @@
 //! The budgets of all delegations that are in use: one ledger each, charged together or not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use aims_authority::{Call, Entry, Ledger, LedgerError, Limits, Refusal, Reservation};
+use aims_authority::{Call, Ledger, LedgerError, Limits, Refusal, Reservation};
 use aims_json::{Object, Value};
+use aims_model::Unaccounted;
 use aims_model::grant::CHAIN_LEN_MAX;
-use aims_types::{Delegation, Id, Timestamp};
+use aims_types::{Delegation, Id, Revision, Timestamp};
 
 use crate::Permit;
 
 /// The ledgers of the delegations in use. A state machine without clock or I/O.
 #[derive(Debug, Default)]
-pub struct Budgets(HashMap<Id<Delegation>, Account>);
+pub struct Budgets {
+    accounts: HashMap<Id<Delegation>, Account>,
+    lost: Option<Lost>,
+}
+
+/// What may have been used besides what is known, not later than an instant.
+#[derive(Debug)]
+struct Lost {
+    by: Vec<Unaccounted>,
+    at: Timestamp,
+}
 
 /// One use set aside on each hop of a chain. Nothing is allowed without one.
 #[must_use = "a reservation is settled when the call may have happened, else released"]
@@ -40,6 +51,8 @@ pub(crate) struct Charged<'a> {
     pub(crate) delegation: Id<Delegation>,
     /// Its limits.
     pub(crate) limits: &'a Limits,
+    /// When it was granted.
+    pub(crate) granted: Revision,
     /// When the delegation ends and its ledger is of no use any more.
     pub(crate) expires_at: Timestamp,
 }
@@ -47,7 +60,7 @@ pub(crate) struct Charged<'a> {
 #[derive(Debug)]
 struct Account {
     ledger: Ledger,
-    /// `None` after a restart, until the delegation is used again.
+    /// `None` after the state was rebuilt, until the delegation is used again.
     expires_at: Option<Timestamp>,
 }
 
@@ -55,6 +68,14 @@ impl Budgets {
     /// Nothing used yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, where besides earlier owners of the tree may have used what they say, not later
+    /// than `at`. It is charged to each delegation that was granted before it was lost.
+    #[must_use]
+    pub fn without(self, lost: Vec<Unaccounted>, at: Timestamp) -> Self {
+        let lost = Some(Lost { by: lost, at });
+        Self { lost, ..self }
     }
 
     /// Sets one use of what was permitted aside on every hop, or on none and says which limit is
@@ -71,8 +92,14 @@ impl Budgets {
     ) -> Result<Reserved, OverBudget> {
         let mut taken = Reserved(Vec::with_capacity(hops.len()));
         for hop in hops {
-            let account = self.0.entry(hop.delegation).or_insert_with(Account::new);
-            account.expires_at = Some(hop.expires_at);
+            let account = self.accounts.entry(hop.delegation);
+            let account = account.or_insert_with(Account::new);
+            // The first time that it is used again.
+            if account.expires_at.replace(hop.expires_at).is_none()
+                && let Some(lost) = &self.lost
+            {
+                lost.charge(account, hop);
+            }
             match account.ledger.reserve(hop.limits, call, now) {
                 Ok(reservation) => taken.0.push((hop.delegation, reservation)),
                 Err(refusal) => {
@@ -98,35 +125,34 @@ impl Budgets {
     }
 
     /// Takes back what a log says was used, all of it settled. The log's order need not be the
-    /// order of reservation.
+    /// order of use, and the numbers are those of the owners who gave them out: two of them may
+    /// have given out the same, and both uses count.
     pub fn restore(
         &mut self,
         records: impl IntoIterator<Item = Reserved>,
     ) -> Result<(), LedgerError> {
-        let mut sorted: BTreeMap<(Id<Delegation>, u64), Reservation> = BTreeMap::new();
-        for (delegation, reservation) in records.into_iter().flat_map(|reserved| reserved.0) {
-            sorted.insert((delegation, reservation.number()), reservation);
-        }
-        for ((delegation, number), reservation) in sorted {
-            let account = self.0.entry(delegation).or_insert_with(Account::new);
-            account.ledger.apply(&Entry::Reserved(reservation))?;
-            account.ledger.settle(number)?;
+        let used = records.into_iter().flat_map(|reserved| reserved.0);
+        let mut in_order: Vec<(Id<Delegation>, Reservation)> = used.collect();
+        in_order.sort_by_key(|(_, reservation)| reservation.at());
+        for (delegation, reservation) in in_order {
+            let account = self.accounts.entry(delegation);
+            let account = account.or_insert_with(Account::new);
+            account.ledger.restore(&reservation)?;
         }
         Ok(())
     }
 
     /// Forgets the ledgers of delegations that have ended: they allow nothing any more.
     pub fn forget_expired(&mut self, now: Timestamp) {
-        self.0.retain(|_, account| {
+        self.accounts.retain(|_, account| {
             account.expires_at.is_none_or(|end| now < end) || account.ledger.in_flight().len() > 0
         });
     }
 
     /// How many uses of a delegation are taken, in flight or settled.
     pub fn uses(&self, delegation: Id<Delegation>) -> u64 {
-        self.0
-            .get(&delegation)
-            .map_or(0, |account| account.ledger.uses())
+        let account = self.accounts.get(&delegation);
+        account.map_or(0, |account| account.ledger.uses())
     }
 
     fn each(
@@ -135,10 +161,20 @@ impl Budgets {
         mut step: impl FnMut(&mut Ledger, u64) -> Result<(), LedgerError>,
     ) {
         for (delegation, reservation) in &reserved.0 {
-            if let Some(account) = self.0.get_mut(delegation) {
+            if let Some(account) = self.accounts.get_mut(delegation) {
                 // Not in flight any more means that it was settled before: too much used is safe.
                 let _ = step(&mut account.ledger, reservation.number());
             }
+        }
+    }
+}
+
+impl Lost {
+    /// Charges a delegation that was granted before something was lost.
+    fn charge(&self, account: &mut Account, hop: &Charged<'_>) {
+        let lost = self.by.iter().filter(|lost| hop.granted < lost.since);
+        for lost in lost {
+            account.ledger.charge(lost.uses, self.at);
         }
     }
 }
@@ -191,6 +227,7 @@ mod tests {
         Charged {
             delegation: Id::from_u128(n),
             limits,
+            granted: Revision::new(5),
             expires_at: LATER,
         }
     }
@@ -246,6 +283,49 @@ mod tests {
         after.restore(records.iter().map(read)).unwrap();
         assert_eq!(after.uses(Id::from_u128(1)), 3);
         assert!(reserve(&mut after, &[hop(1, &limits)]).is_err());
+    }
+
+    #[test]
+    fn uses_of_two_owners_with_the_same_number_both_count() {
+        let limits = Limits::default().with_uses(2).unwrap();
+        let mut owners = [Budgets::new(), Budgets::new()];
+        let used = owners
+            .each_mut()
+            .map(|budgets| reserve(budgets, &[hop(1, &limits)]).unwrap());
+        let mut after = Budgets::new();
+        after.restore(used).unwrap();
+        assert_eq!(after.uses(Id::from_u128(1)), 2);
+        assert!(reserve(&mut after, &[hop(1, &limits)]).is_err());
+    }
+
+    #[test]
+    fn what_is_unaccounted_for_is_charged_once_to_what_was_granted_before() {
+        let lost = |uses, since| Unaccounted {
+            gateway: Id::from_u128(1),
+            uses,
+            since: Revision::new(since),
+        };
+        let (five, many) = (
+            Limits::default().with_uses(5).unwrap(),
+            Limits::default().with_rate(aims_authority::Rate::new(3, 60).unwrap()),
+        );
+        // Hops are granted at 5.
+        let cases = [
+            (vec![], 5, 3),
+            (vec![lost(3, 6)], 2, 0),
+            (vec![lost(3, 5), lost(1, 6)], 4, 2),
+            (vec![lost(3, 6), lost(16, 7)], 0, 0),
+        ];
+        for (lost, left, left_now) in cases {
+            let mut budgets = Budgets::new().without(lost.clone(), NOW);
+            let count = |budgets: &mut Budgets, limits| {
+                let tries = (0..9).map(|_| reserve(budgets, &[hop(1, limits)]));
+                tries.flatten().count()
+            };
+            assert_eq!(count(&mut budgets, &five), left, "{lost:?}");
+            let mut budgets = Budgets::new().without(lost, NOW);
+            assert_eq!(count(&mut budgets, &many), left_now);
+        }
     }
 
     #[test]

@@ -290,6 +290,7 @@ fn charged(chain: &VerifiedChain) -> Vec<Charged<'_>> {
     let charge = grants.map(|grant| Charged {
         delegation: grant.id,
         limits: grant.authority.limits(),
+        granted: grant.revision,
         expires_at: grant.expires_at,
     });
     charge.collect()

@@ -8,7 +8,8 @@
 //! # In scope
 //! - requests and streamed answers, CONNECT and what it opens, limits on all of it;
 //! - the reset of a connection over which something was cut off, so that what waits to be sent is
-//!   not sent.
+//!   not sent;
+//! - the end of each connection with the key or the certificate of its peer ([`Enrolled`]).
 //!
 //! # Out of scope
 //! - certificates (`aims-x509`), handshakes (`aims-tls`), what a request means (`aims-gateway`).
@@ -19,10 +20,12 @@
 //! # Limits
 //! - those of [`limits`].
 
+mod enrolled;
 mod headers;
 pub mod limits;
 mod remote;
 mod serve;
+mod tunnel;
 mod wire;
 
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 use aims_tls::{Acceptor, ClientAuth, ConfigError, Connector, Expected, Identity, Settings, Trust};
 use aims_types::{Clock, SpiffeId};
 
+pub use enrolled::Enrolled;
 pub use remote::RemoteEndpoint;
 pub use serve::{Served, serve};
 

@@ -26,3 +26,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection may go on when everything ends.
 pub const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a connection is used again: certificates are renewed from half of their life, so each
+/// connection is followed by one that shows the renewed certificate long before the first one ends.
+pub const REUSE_MAX: Duration = Duration::from_hours(1);
+/// How often a connection looks whether its peer's certificate has ended.
+pub const LOOK_EVERY: Duration = Duration::from_secs(30);

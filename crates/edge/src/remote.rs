@@ -13,37 +13,61 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Enrolled;
+use crate::enrolled::Resting;
 use crate::headers::strip;
 use crate::limits::{
-    ANSWER_TIMEOUT, BODY_LEN_MAX, CONNECTIONS_PER_PEER_MAX, DIAL_TIMEOUT, HEAD_LEN_MAX, HEADERS_MAX,
+    ANSWER_TIMEOUT, BODY_LEN_MAX, CONNECTIONS_PER_PEER_MAX, DIAL_TIMEOUT, HEAD_LEN_MAX,
+    HEADERS_MAX, REUSE_MAX,
 };
+use crate::tunnel::{Held, RemoteTunnel};
+use crate::wire::{Cut, Followed, Wire};
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
-type Sender = SendRequest<RequestBody>;
+
+/// A new connection, and what it rests on.
+struct Dialled {
+    open: Open,
+    resting: Arc<Resting>,
+    cut: Cut,
+}
+
+/// A connection to the gateway.
+struct Open {
+    sender: SendRequest<RequestBody>,
+    /// Until when it is used again.
+    until: Instant,
+    /// Tells that the gateway's key counts no more.
+    end: CancellationToken,
+}
 
 /// A gateway at an address. Connections are made as needed and used again; dropping it ends all.
 pub struct RemoteEndpoint {
     address: String,
     connector: Connector,
-    connections: Mutex<Vec<Sender>>,
+    enrolled: Enrolled,
+    connections: Mutex<Vec<Open>>,
     places: Arc<Semaphore>,
     tasks: TaskTracker,
     dropped: CancellationToken,
 }
 
 impl RemoteEndpoint {
-    /// The gateway at `address` (`host:port`), if it is whom `connector` expects.
-    pub fn new(address: impl Into<String>, connector: Connector) -> Self {
+    /// The gateway at `address` (`host:port`), if it is whom `connector` expects and its key is
+    /// `enrolled`.
+    pub fn new(address: impl Into<String>, connector: Connector, enrolled: Enrolled) -> Self {
         Self {
             address: address.into(),
             connector,
+            enrolled,
             connections: Mutex::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS_PER_PEER_MAX)),
             tasks: TaskTracker::new(),
@@ -61,12 +85,13 @@ impl RemoteEndpoint {
     async fn send(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, LinkError> {
-        while let Some(mut sender) = self.free() {
-            let sent = sender.try_send_request(request);
-            self.keep(sender);
+    ) -> Result<(Response<Incoming>, CancellationToken), LinkError> {
+        while let Some(mut open) = self.free() {
+            let end = open.end.clone();
+            let sent = open.sender.try_send_request(request);
+            self.keep(open);
             let mut error = match sent.await {
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok((response, end)),
                 Err(error) => error,
             };
             match error.take_message() {
@@ -74,55 +99,102 @@ impl RemoteEndpoint {
                 None => return Err(broken(&error.into_error())),
             }
         }
-        let mut sender = self.dial().await?;
-        let sent = sender.send_request(request);
-        self.keep(sender);
-        sent.await.map_err(|error| broken(&error))
+        let Dialled { mut open, .. } = self.dial().await?;
+        let end = open.end.clone();
+        let sent = open.sender.send_request(request);
+        self.keep(open);
+        let response = sent.await.map_err(|error| broken(&error))?;
+        Ok((response, end))
     }
 
-    async fn dial(&self) -> Result<Sender, LinkError> {
+    async fn dial(&self) -> Result<Dialled, LinkError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| fault("too many connections to it are open"))?;
         let dialled = timeout(DIAL_TIMEOUT, TcpStream::connect(&self.address));
         let stream = dialled.await.map_err(|_| fault("no connection in time"))?;
         let stream = stream.map_err(|error| broken(&error))?;
         let _ = stream.set_nodelay(true);
-        let (stream, _) = self
-            .connector
-            .connect(stream)
-            .await
-            .map_err(|error| broken(&error))?;
+        let cut = Cut::default();
+        let wire = Wire::new(stream, cut.clone());
+        let shaken = self.connector.connect(wire).await;
+        let (stream, peer) = shaken.map_err(|error| broken(&error))?;
+        let resting = self.enrolled.enter(&peer);
+        let resting = resting.ok_or_else(|| fault("its key is not enrolled, or retired"))?;
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_LEN_MAX)
             .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
-        let dropped = self.dropped.clone();
+        let resting = Arc::new(resting);
+        self.drive(
+            connection.with_upgrades(),
+            (place, Arc::clone(&resting)),
+            cut.clone(),
+        );
+        let open = Open {
+            sender,
+            until: Instant::now() + REUSE_MAX,
+            end: resting.end().clone(),
+        };
+        Ok(Dialled { open, resting, cut })
+    }
+
+    /// Keeps a connection going to its end, or to that of its peer's key or certificate.
+    fn drive(
+        &self,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        (place, resting): (OwnedSemaphorePermit, Arc<Resting>),
+        cut: Cut,
+    ) {
+        let (dropped, connector) = (self.dropped.clone(), self.connector.clone());
         self.tasks.spawn(async move {
-            let _place: OwnedSemaphorePermit = place;
-            let connection = connection.with_upgrades();
-            if let Some(Err(error)) = dropped.run_until_cancelled(connection).await {
-                tracing::debug!(%error, "a connection to a gateway ended");
+            let mut connection = Box::pin(connection);
+            tokio::select! {
+                biased;
+                () = dropped.cancelled() => {}
+                () = resting.over(|| connector.now()) => cut.set(),
+                ended = &mut connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection to a gateway ended");
+                },
             }
+            drop(connection);
+            drop((resting, place));
         });
-        Ok(sender)
     }
 
     /// A connection over which nothing is under way.
-    fn free(&self) -> Option<Sender> {
+    fn free(&self) -> Option<Open> {
         let mut connections = self.connections();
-        connections.retain(|sender| !sender.is_closed());
-        let place = connections.iter().position(Sender::is_ready)?;
+        let now = Instant::now();
+        connections.retain(|open| !open.sender.is_closed() && now < open.until);
+        let place = connections.iter().position(|open| open.sender.is_ready())?;
         Some(connections.swap_remove(place))
     }
 
     /// Keeps a connection for when its answer is over.
-    fn keep(&self, sender: Sender) {
-        self.connections().push(sender);
+    fn keep(&self, open: Open) {
+        self.connections().push(open);
     }
 
-    fn connections(&self) -> MutexGuard<'_, Vec<Sender>> {
+    /// What was opened, until its end or that of the gateway's key or certificate.
+    fn tunnel(&self, io: TokioIo<Upgraded>, resting: Arc<Resting>, cut: Cut) -> RemoteTunnel {
+        let (held, gone) = (Held::new(io), CancellationToken::new());
+        let tunnel = RemoteTunnel::new(Arc::clone(&held), gone.clone().drop_guard());
+        let connector = self.connector.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = resting.over(|| connector.now()) => cut.set(),
+                () = gone.cancelled() => {}
+            }
+            held.close();
+            drop(resting);
+        });
+        tunnel
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Open>> {
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -167,11 +239,12 @@ impl Endpoint for RemoteEndpoint {
         let body = Full::new(request.body().clone()).boxed_unsync();
         let request = self.onward(request, uri, body);
         let answer = timeout(ANSWER_TIMEOUT, self.send(request)).await;
-        let response = answer.map_err(|_| fault("no answer in time"))??;
+        let (response, end) = answer.map_err(|_| fault("no answer in time"))??;
         let (mut head, body) = response.into_parts();
         strip(&mut head.headers);
-        let body = body.map_err(|error| broken(&error)).boxed_unsync();
-        Ok(Response::from_parts(head, body))
+        let body = body.map_err(|error| broken(&error));
+        let body = Followed::new(body.boxed_unsync(), end);
+        Ok(Response::from_parts(head, body.boxed_unsync()))
     }
 
     async fn connect(&self, request: Request<()>) -> Result<ConnectReply, LinkError> {
@@ -182,10 +255,13 @@ impl Endpoint for RemoteEndpoint {
         let request = self.onward(request, uri, Full::default().boxed_unsync());
         let answer = timeout(ANSWER_TIMEOUT, async {
             // What becomes a tunnel is no connection for anything else.
-            let sent = self.dial().await?.send_request(request);
-            sent.await.map_err(|error| broken(&error))
+            let mut dialled = self.dial().await?;
+            let sent = dialled.open.sender.send_request(request).await;
+            let response = sent.map_err(|error| broken(&error))?;
+            Ok::<_, LinkError>((response, dialled.resting, dialled.cut))
         });
-        let mut response = answer.await.map_err(|_| fault("no answer in time"))??;
+        let (mut response, resting, cut) =
+            answer.await.map_err(|_| fault("no answer in time"))??;
         if response.status().is_success() {
             let tunnel = hyper::upgrade::on(&mut response).await;
             let tunnel = TokioIo::new(tunnel.map_err(|error| broken(&error))?);
@@ -193,7 +269,7 @@ impl Endpoint for RemoteEndpoint {
             strip(&mut head.headers);
             return Ok(ConnectReply {
                 response: Response::from_parts(head, Bytes::new()),
-                tunnel: Some(Box::new(tunnel)),
+                tunnel: Some(Box::new(self.tunnel(tunnel, resting, cut))),
             });
         }
         let (mut head, body) = response.into_parts();

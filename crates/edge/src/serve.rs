@@ -14,19 +14,21 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolled::Resting;
 use crate::headers::strip;
 use crate::limits::{
     ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, FAREWELL,
     HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
 };
 use crate::wire::{Cut, Cuttable, Wire};
-use crate::{GATEWAY_PATH, NODE_PATH};
+use crate::{Enrolled, GATEWAY_PATH, NODE_PATH};
 
 /// A listener that serves. Dropping it ends it and every connection.
 pub struct Served {
@@ -38,6 +40,7 @@ pub struct Served {
 struct Edge {
     endpoint: Arc<dyn Endpoint>,
     acceptor: Acceptor,
+    enrolled: Enrolled,
     handshakes: Arc<Semaphore>,
     places: Arc<Semaphore>,
     peers: Mutex<HashMap<SpiffeId, usize>>,
@@ -52,12 +55,19 @@ struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Serves `endpoint` to the nodes and gateways of the trust domain, until it is dropped or ended.
-pub fn serve(listener: TcpListener, endpoint: Arc<dyn Endpoint>, acceptor: Acceptor) -> Served {
+/// Serves `endpoint` to the nodes and gateways of the trust domain whose keys are `enrolled`, until
+/// it is dropped or ended.
+pub fn serve(
+    listener: TcpListener,
+    endpoint: Arc<dyn Endpoint>,
+    acceptor: Acceptor,
+    enrolled: Enrolled,
+) -> Served {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let edge = Arc::new(Edge {
         endpoint,
         acceptor,
+        enrolled,
         handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         peers: Mutex::default(),
@@ -121,11 +131,23 @@ impl Edge {
         let Some(place) = self.place(peer.spiffe_id()) else {
             return refused("it is no node or gateway, or has too many connections");
         };
+        let Some(resting) = self.enrolled.enter(&peer) else {
+            return refused("its key is not enrolled, or retired");
+        };
         let connection = Arc::new(Connection {
             cut,
             place: Arc::new(place),
+            resting: Arc::new(resting),
             edge: Arc::clone(&self),
         });
+        self.carry(stream, connection).await;
+    }
+
+    /// Serves a connection to its end, or to that of its peer's key or certificate.
+    async fn carry<S>(&self, stream: S, connection: Arc<Connection>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let service = service_fn(|request| {
             let connection = Arc::clone(&connection);
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
@@ -139,6 +161,11 @@ impl Edge {
             .with_upgrades();
         tokio::pin!(served);
         let ended = tokio::select! {
+            biased;
+            () = connection.over() => {
+                connection.cut.set();
+                Ok(())
+            }
             ended = &mut served => ended,
             () = self.stop.cancelled() => {
                 served.as_mut().graceful_shutdown();
@@ -200,11 +227,17 @@ fn refused(why: &str) {
 struct Connection {
     cut: Cut,
     place: Arc<Place>,
+    resting: Arc<Resting>,
     edge: Arc<Edge>,
 }
 
 impl Connection {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Cuttable> {
+    /// Resolves when its peer's key or certificate counts no more.
+    async fn over(&self) {
+        self.resting.over(|| self.edge.acceptor.now()).await;
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Cuttable> {
         let answered = if request.method() == Method::CONNECT {
             self.connect(request).await
         } else {
@@ -230,25 +263,34 @@ impl Connection {
     }
 
     /// Opens a tunnel (RFC 9110 §9.3.6).
-    async fn connect(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+    async fn connect(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Problem> {
         let upgraded = hyper::upgrade::on(&mut request);
         let (mut head, _) = request.into_parts();
         strip(&mut head.headers);
         let onward = Request::from_parts(head, ());
         let reply = self.edge.endpoint.connect(onward).await?;
         if let Some(mut tunnel) = reply.tunnel {
-            let (cut, place) = (self.cut.clone(), Arc::clone(&self.place));
-            let stop = self.edge.stop.clone();
+            // The connection is over for HTTP, and still one of the peer's.
+            let connection = Arc::clone(self);
             self.edge.tasks.spawn(async move {
-                // The connection is over for HTTP, and still one of the peer's.
-                let _place = place;
-                let Ok(inside) = upgraded.await else { return };
-                let mut inside = TokioIo::new(inside);
-                let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel);
-                if let Some(Err(error)) = stop.run_until_cancelled(relayed).await {
-                    cut.set();
-                    tracing::debug!(%error, "a tunnel ended");
-                }
+                let relayed = async {
+                    let mut inside = TokioIo::new(upgraded.await.ok()?);
+                    let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel);
+                    tokio::select! {
+                        biased;
+                        () = connection.over() => connection.cut.set(),
+                        relayed = relayed => {
+                            let error = relayed.err()?;
+                            connection.cut.set();
+                            tracing::debug!(%error, "a tunnel ended");
+                        }
+                    }
+                    Some(())
+                };
+                connection.edge.stop.run_until_cancelled(relayed).await;
             });
         }
         Ok(reply.response.map(full))

@@ -1,12 +1,16 @@
 //! Both ends over real mutual TLS on a loopback address.
 
+mod enrolled;
+
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use aims_crypto::{Alg, Signer, SigningKey};
+use aims_jose::Thumbprint;
 use aims_links::{Body, ConnectReply, Endpoint, LinkError};
 use aims_types::ambient::SystemClock;
-use aims_types::{Clock, TrustDomain};
+use aims_types::{Clock, Revision, TrustDomain};
 use aims_x509::{Bundle, CaCertificate, Serial, Svid, SvidTemplate, Validity};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +31,9 @@ struct Domain {
     key: SigningKey,
     ca: CaCertificate,
     trust: Arc<Trust>,
+    /// What everybody in it was told of keys; each identity that is made is enrolled.
+    enrolled: Enrolled,
+    kids: Mutex<HashSet<String>>,
 }
 
 /// A gateway that does what the path says.
@@ -57,36 +64,80 @@ impl Domain {
         let serial = Serial::from_random([1; 16]);
         let ca = CaCertificate::issue(&key, &name, validity(), &serial).unwrap();
         let trust = Arc::new(Trust::new(Bundle::new(vec![ca.clone()]).unwrap()));
-        Self { key, ca, trust }
+        Self {
+            key,
+            ca,
+            trust,
+            enrolled: Enrolled::default(),
+            kids: Mutex::default(),
+        }
     }
 
-    fn identity(&self, path: &str) -> Arc<Identity> {
+    /// A member whose key is enrolled.
+    async fn identity(&self, path: &str) -> Arc<Identity> {
+        let identity = self.member(path, validity());
+        self.kids.lock().unwrap().insert(kid(&identity));
+        self.enrol().await;
+        identity
+    }
+
+    /// A member whose key is not enrolled.
+    fn member(&self, path: &str, validity: Validity) -> Arc<Identity> {
         let leaf = key();
         let template = SvidTemplate {
             public: leaf.public(),
             spiffe_id: &self.ca.trust_domain().id(path).unwrap(),
             hosts: &[],
-            validity: validity(),
+            validity,
             serial: &Serial::from_random([2; 16]),
         };
         let svid = Svid::issue(&self.ca, &self.key, &template).unwrap();
         Arc::new(Identity::new(svid, &self.ca, Arc::new(leaf)).unwrap())
     }
 
-    /// Serves `endpoint` as the gateway `a`.
-    async fn serve(&self, endpoint: Arc<Fake>) -> (Served, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let trust = Arc::clone(&self.trust);
-        let acceptor = acceptor(clock(), self.identity("gateway/a"), trust).unwrap();
-        (serve(listener, endpoint, acceptor), address)
+    /// Retires the key of a member; returns when everybody has taken it over.
+    async fn retire(&self, identity: &Identity) {
+        assert!(self.kids.lock().unwrap().remove(&kid(identity)));
+        self.enrol().await;
     }
 
-    fn remote(&self, address: &str, path: &str, expected: Expected) -> RemoteEndpoint {
-        let trust = Arc::clone(&self.trust);
-        let connector = connector(clock(), self.identity(path), trust, expected).unwrap();
-        RemoteEndpoint::new(address, connector)
+    async fn enrol(&self) {
+        let kids = self.kids.lock().unwrap().clone();
+        self.enrolled.replace(Revision::new(1), kids).await;
     }
+
+    /// Serves `endpoint` as the gateway `a`.
+    async fn serve(&self, endpoint: Arc<Fake>) -> (Served, String) {
+        self.serve_as(endpoint, self.identity("gateway/a").await)
+            .await
+    }
+
+    async fn serve_as(&self, endpoint: Arc<Fake>, identity: Arc<Identity>) -> (Served, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let acceptor = acceptor(clock(), identity, Arc::clone(&self.trust)).unwrap();
+        let served = serve(listener, endpoint, acceptor, self.enrolled.clone());
+        (served, address)
+    }
+
+    async fn remote(&self, address: &str, path: &str, expected: Expected) -> RemoteEndpoint {
+        self.remote_as(address, self.identity(path).await, expected)
+    }
+
+    fn remote_as(
+        &self,
+        address: &str,
+        identity: Arc<Identity>,
+        expected: Expected,
+    ) -> RemoteEndpoint {
+        let trust = Arc::clone(&self.trust);
+        let connector = connector(clock(), identity, trust, expected).unwrap();
+        RemoteEndpoint::new(address, connector, self.enrolled.clone())
+    }
+}
+
+fn kid(identity: &Identity) -> String {
+    Thumbprint::of(identity.svid().public()).to_string()
 }
 
 #[async_trait]
@@ -141,7 +192,7 @@ async fn read(response: Response<Body>) -> Result<Bytes, LinkError> {
 async fn a_request_arrives_as_it_was_sent_and_so_does_its_answer() {
     let (domain, fake) = (Domain::new(), Arc::new(Fake::default()));
     let (_served, address) = domain.serve(Arc::clone(&fake)).await;
-    let remote = domain.remote(&address, "node/n", any_gateway());
+    let remote = domain.remote(&address, "node/n", any_gateway()).await;
     for body in ["one", "two"] {
         let response = remote.http(post("/mcp/files", body)).await.unwrap();
         assert_eq!(response.status(), 201);
@@ -162,7 +213,7 @@ async fn a_request_arrives_as_it_was_sent_and_so_does_its_answer() {
 async fn connections_are_used_again_and_their_end_is_no_failure() {
     let (domain, fake) = (Domain::new(), Arc::new(Fake::default()));
     let (served, address) = domain.serve(Arc::clone(&fake)).await;
-    let remote = domain.remote(&address, "node/n", any_gateway());
+    let remote = domain.remote(&address, "node/n", any_gateway()).await;
     for _ in 0..3 {
         read(remote.http(post("/", "")).await.unwrap())
             .await
@@ -171,9 +222,9 @@ async fn connections_are_used_again_and_their_end_is_no_failure() {
     assert_eq!(remote.open(), 1);
     served.end().await;
     let listener = TcpListener::bind(&address).await.unwrap();
-    let identity = domain.identity("gateway/a");
+    let identity = domain.identity("gateway/a").await;
     let acceptor = acceptor(clock(), identity, Arc::clone(&domain.trust)).unwrap();
-    let _again = serve(listener, fake, acceptor);
+    let _again = serve(listener, fake, acceptor, domain.enrolled.clone());
     let response = remote.http(post("/", "after")).await.unwrap();
     assert_eq!(read(response).await.unwrap(), "after");
 }
@@ -184,7 +235,7 @@ async fn an_answer_comes_as_it_is_made_and_its_error_is_no_regular_end() {
     let (sender, receiver) = mpsc::channel(1);
     *fake.frames.lock().unwrap() = Some(receiver);
     let (_served, address) = domain.serve(fake).await;
-    let remote = domain.remote(&address, "gateway/b", any_gateway());
+    let remote = domain.remote(&address, "gateway/b", any_gateway()).await;
     let response = remote.http(post("/stream", "")).await.unwrap();
     let mut body = response.into_body();
     sender.send(Ok(Bytes::from("one"))).await.unwrap();
@@ -204,7 +255,7 @@ async fn who_stops_reading_is_noticed_at_the_other_end() {
     let (sender, receiver) = mpsc::channel(1);
     *fake.frames.lock().unwrap() = Some(receiver);
     let (_served, address) = domain.serve(fake).await;
-    let remote = domain.remote(&address, "gateway/b", any_gateway());
+    let remote = domain.remote(&address, "gateway/b", any_gateway()).await;
     let response = remote.http(post("/stream", "")).await.unwrap();
     drop(response);
     sender.closed().await;
@@ -214,7 +265,7 @@ async fn who_stops_reading_is_noticed_at_the_other_end() {
 async fn a_tunnel_carries_bytes_and_a_refusal_its_text() {
     let domain = Domain::new();
     let (_served, address) = domain.serve(Arc::default()).await;
-    let remote = domain.remote(&address, "node/n", any_gateway());
+    let remote = domain.remote(&address, "node/n", any_gateway()).await;
     let connect = |target: &str| Request::connect(target).body(()).unwrap();
     let refused = remote.connect(connect("bad.example:443")).await.unwrap();
     assert_eq!(refused.response.status(), StatusCode::FORBIDDEN);
@@ -240,20 +291,16 @@ async fn nobody_else_is_served() {
     // No certificate.
     let bare = Connector::new(&settings, None, trust(&domain), any_gateway()).unwrap();
     // One of another authority, which names itself alike.
-    let foreign = stranger.identity("node/n");
+    let foreign = stranger.identity("node/n").await;
     let foreign = connector(clock(), foreign, trust(&domain), any_gateway()).unwrap();
     // Members of the trust domain that carry nobody's requests.
-    let member = |path| {
-        connector(
-            clock(),
-            domain.identity(path),
-            trust(&domain),
-            any_gateway(),
-        )
+    let member = async |path| {
+        let identity = domain.identity(path).await;
+        connector(clock(), identity, trust(&domain), any_gateway()).unwrap()
     };
-    let others = [member("agent/notes").unwrap(), member("server").unwrap()];
+    let others = [member("agent/notes").await, member("server").await];
     for connector in [bare, foreign].into_iter().chain(others) {
-        let remote = RemoteEndpoint::new(&address, connector);
+        let remote = RemoteEndpoint::new(&address, connector, domain.enrolled.clone());
         assert!(remote.http(post("/", "")).await.is_err());
     }
     assert!(fake.seen.lock().unwrap().is_empty());
@@ -264,7 +311,7 @@ async fn only_the_gateway_that_is_meant_gets_the_request() {
     let (domain, fake) = (Domain::new(), Arc::new(Fake::default()));
     let (_served, address) = domain.serve(Arc::clone(&fake)).await;
     let other = domain.ca.trust_domain().id("gateway/b").unwrap();
-    let remote = domain.remote(&address, "gateway/c", other.into());
+    let remote = domain.remote(&address, "gateway/c", other.into()).await;
     assert!(remote.http(post("/", "")).await.is_err());
     assert!(fake.seen.lock().unwrap().is_empty());
     // Nor one that speaks no TLS.
@@ -275,7 +322,7 @@ async fn only_the_gateway_that_is_meant_gets_the_request() {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     });
-    let remote = domain.remote(&plain, "node/n", any_gateway());
+    let remote = domain.remote(&plain, "node/n", any_gateway()).await;
     assert!(remote.http(post("/", "")).await.is_err());
 }
 
@@ -283,7 +330,7 @@ async fn only_the_gateway_that_is_meant_gets_the_request() {
 async fn a_body_over_the_limit_is_refused_before_it_is_passed_on() {
     let (domain, fake) = (Domain::new(), Arc::new(Fake::default()));
     let (_served, address) = domain.serve(Arc::clone(&fake)).await;
-    let remote = domain.remote(&address, "node/n", any_gateway());
+    let remote = domain.remote(&address, "node/n", any_gateway()).await;
     let long = Bytes::from(vec![b'x'; BODY_LEN_MAX + 1]);
     let request = Request::post("/mcp/files").body(long).unwrap();
     // Either the refusal arrives, or the connection ended before it could be read.
@@ -298,7 +345,7 @@ async fn who_is_silent_ends_nothing_for_others_and_is_ended() {
     let domain = Domain::new();
     let (served, address) = domain.serve(Arc::default()).await;
     let mut silent = TcpStream::connect(&address).await.unwrap();
-    let remote = domain.remote(&address, "node/n", any_gateway());
+    let remote = domain.remote(&address, "node/n", any_gateway()).await;
     assert!(remote.http(post("/", "")).await.is_ok());
     let ended = tokio::time::timeout(Duration::from_mins(1), served.end());
     ended.await.unwrap();

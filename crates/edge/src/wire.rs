@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// Whether what is still to be sent over a connection must not be sent any more.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,12 @@ pub(crate) struct Wire {
 pub(crate) struct Cuttable {
     body: Body,
     cut: Cut,
+}
+
+/// A body of which nothing is read any more when what it rests on counts no more.
+pub(crate) struct Followed {
+    body: Body,
+    end: CancellationToken,
 }
 
 impl Cut {
@@ -108,6 +115,39 @@ impl http_body::Body for Cuttable {
             self.cut.set();
         }
         frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Followed {
+    /// `body`, whose connection is ended when `end` is called.
+    pub(crate) const fn new(body: Body, end: CancellationToken) -> Self {
+        Self { body, end }
+    }
+}
+
+impl http_body::Body for Followed {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        // Who waits is woken by the end of the connection.
+        if self.end.is_cancelled() {
+            let reason = "its key was retired".to_owned();
+            let peer = "gateway";
+            return Poll::Ready(Some(Err(LinkError { peer, reason })));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

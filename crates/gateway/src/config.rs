@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_edge::Enrolled;
 use aims_lease::Terms;
 use aims_tls::{Identity, Trust};
 use aims_types::{Gateway, Id, TrustDomain};
@@ -50,6 +51,8 @@ pub struct EdgeConfig {
     pub identity: Arc<Identity>,
     /// Who vouches for them.
     pub trust: Arc<Trust>,
+    /// Whose keys are enrolled; the gateway keeps it as its state says.
+    pub enrolled: Enrolled,
 }
 
 /// What connections out may reach besides public addresses.

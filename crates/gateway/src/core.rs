@@ -30,6 +30,7 @@ use crate::records::{self, Action};
 use crate::state::State;
 use crate::tool::ToolHost;
 use crate::trees::Trees;
+use crate::trees::ahead::{self, Behind};
 
 /// Everything that requests need.
 pub(crate) struct Core {
@@ -70,7 +71,11 @@ pub(crate) struct InForce {
 
 /// How many calls each instance was permitted.
 #[derive(Debug, Default)]
-pub(crate) struct Uses(Mutex<HashMap<Id<types::Instance>, Arc<Mutex<u32>>>>);
+pub(crate) struct Uses {
+    counts: Mutex<HashMap<Id<types::Instance>, Arc<Mutex<u32>>>>,
+    /// How many more each may have been permitted by earlier owners of its tree.
+    lost: u32,
+}
 
 /// A permitted action with its uses set aside.
 #[derive(Debug)]
@@ -92,6 +97,17 @@ pub(crate) enum Refusal {
     Needed(Needed),
     /// A person's approval is needed first, and nobody can be asked for it.
     Unaskable(Needed, Unaskable),
+}
+
+/// Why a permitted action does not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotIntended {
+    /// Its intent is not durable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Too much of what was recorded before is not at the server.
+    #[error(transparent)]
+    Behind(#[from] Behind),
 }
 
 /// Why nothing may be decided.
@@ -190,12 +206,12 @@ impl Core {
 
     /// Looks at the lease, cut-offs, the policy in force, validity, the gateway's own state and who
     /// owns the task once more, right before an effect: enough of the lease has to be left for it
-    /// to begin.
-    pub(crate) fn look_again(&self, caller: &Caller) -> Result<(), AuthnError> {
+    /// to begin. Right after it, [`Lease::look_back`] finds out whether it came too late.
+    pub(crate) fn look_again(&self, caller: &Caller) -> Result<Held, AuthnError> {
         let held = self.look_on(caller)?;
         let (task, tree) = (caller.token.task, &caller.tree);
         if self.trees.is_mine(task, tree, held.term()) {
-            return Ok(());
+            return Ok(held);
         }
         Err(AuthnError::NoChain(
             "the task is not this gateway's any more",
@@ -231,7 +247,7 @@ impl Core {
         action: &Action,
         admitted: &Admitted,
         arguments: Option<&[u8]>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), NotIntended> {
         let intended = self
             .try_intend(caller, state, action, admitted, arguments)
             .await;
@@ -239,7 +255,10 @@ impl Core {
             (Ok(()), Some(approval)) => approval.keep(),
             (Ok(()), None) => {}
             // An approval is given back with the rest when it is dropped.
-            (Err(_), _) => caller.tree.budgets().release(&admitted.reserved),
+            (Err(_), _) => {
+                caller.tree.budgets().release(&admitted.reserved);
+                caller.tree.uses.give_back(caller.token.instance);
+            }
         }
         intended
     }
@@ -251,7 +270,27 @@ impl Core {
         action: &Action,
         admitted: &Admitted,
         arguments: Option<&[u8]>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), NotIntended> {
+        let place = ahead::place(self, caller, state).await?;
+        let appended = self
+            .append_intent(caller, state, action, admitted, arguments)
+            .await;
+        if let Some(place) = place {
+            place.recorded(&appended);
+        }
+        appended?;
+        metrics::counter!("aims_gateway_decisions_total", "decision" => "permit").increment(1);
+        Ok(())
+    }
+
+    async fn append_intent(
+        &self,
+        caller: &Caller,
+        state: &State,
+        action: &Action,
+        admitted: &Admitted,
+        arguments: Option<&[u8]>,
+    ) -> Result<u64, JournalError> {
         let body = records::decision(caller, state, action, "permit", &admitted.findings);
         let body = records::permitted(body, &admitted.findings);
         let mut body = records::reserved(body, &admitted.reserved);
@@ -268,9 +307,7 @@ impl Core {
         let event = event.of_task(caller.token.task);
         self.journal
             .append_with(Class::Intent, event, material)
-            .await?;
-        metrics::counter!("aims_gateway_decisions_total", "decision" => "permit").increment(1);
-        Ok(())
+            .await
     }
 
     /// Makes an outcome durable. The action has happened, or may have: its uses stay taken.
@@ -386,24 +423,37 @@ impl InForce {
 }
 
 impl Uses {
-    /// The counts that a log remembers.
-    pub(crate) fn new(before: HashMap<Id<types::Instance>, u32>) -> Self {
-        let counts = before
-            .into_iter()
-            .map(|(id, count)| (id, Arc::new(Mutex::new(count))));
-        Self(Mutex::new(counts.collect()))
+    /// The counts that a log remembers, of which each may lack as many as were `lost`. A policy
+    /// that counts calls is told the most that there can have been since it is in force.
+    pub(crate) fn new(before: HashMap<Id<types::Instance>, u32>, lost: u32) -> Self {
+        let counts = before.into_iter().map(|(id, count)| {
+            let count = count.saturating_add(lost);
+            (id, Arc::new(Mutex::new(count)))
+        });
+        let counts = Mutex::new(counts.collect());
+        Self { counts, lost }
+    }
+
+    /// One that was permitted was not made.
+    fn give_back(&self, instance: Id<types::Instance>) {
+        let count = self.of(instance);
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_sub(1);
     }
 
     /// Forgets instances that have ended.
     pub(crate) fn forget(&self, ended: impl Iterator<Item = Id<types::Instance>>) {
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for instance in ended {
-            uses.remove(&instance);
+            counts.remove(&instance);
         }
     }
 
     fn of(&self, instance: Id<types::Instance>) -> Arc<Mutex<u32>> {
-        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(uses.entry(instance).or_default())
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts
+            .entry(instance)
+            .or_insert_with(|| Arc::new(Mutex::new(self.lost)));
+        Arc::clone(count)
     }
 }

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aims_authority::Call;
+use aims_decision::Findings;
+use aims_json::Value;
 use aims_links::ConnectReply;
 use aims_oauth::HttpUri;
 use bytes::Bytes;
@@ -19,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::authn::{AuthnError, Caller};
-use crate::core::{Admitted, Core, Refusal};
+use crate::core::{Admitted, Core, NotIntended, Refusal};
 use crate::forward;
+use crate::lease::late::Doing;
 use crate::live::{Kind, Live};
 use crate::records::{self, Action, Resource};
 use crate::respond::{self, Lesson};
@@ -218,16 +221,36 @@ async fn begin(
             ..
         } = &begun;
         let intended = core.intend(caller, &state, action, admitted, None).await;
-        if intended.is_ok() {
-            run(core, begun, reply).await;
-        } else {
-            let _ = reply.send(unrecorded());
+        match intended {
+            Ok(()) => run(core, begun, reply).await,
+            Err(why) => {
+                let _ = reply.send(not_intended(&core, &state, &begun, &why).await);
+            }
         }
         drop(place);
     });
     replied
         .await
         .unwrap_or_else(|_| refusal(StatusCode::BAD_GATEWAY, "the gateway is stopping\n"))
+}
+
+/// The answer when the intent is not durable.
+async fn not_intended(
+    core: &Core,
+    state: &State,
+    begun: &Begun,
+    why: &NotIntended,
+) -> ConnectReply {
+    let NotIntended::Behind(why) = why else {
+        return unrecorded();
+    };
+    let nothing = Findings::default();
+    let body = records::decision(&begun.caller, state, &begun.action, "deny", &nothing);
+    let body = body.with("reasons", vec![Value::from(why.to_string())]);
+    match core.deny(&begun.caller, body).await {
+        Ok(()) => unavailable(why),
+        Err(_) => unrecorded(),
+    }
 }
 
 async fn run(core: Arc<Core>, begun: Begun, reply: oneshot::Sender<ConnectReply>) {
@@ -256,8 +279,9 @@ async fn run(core: Arc<Core>, begun: Begun, reply: oneshot::Sender<ConnectReply>
             Flow::nothing(name, fault.to_string())
         }
         Ok(upstream) => {
-            let caller = &caller;
-            relay::relay(&core, (&live, caller), &target.host, upstream, reply).await
+            let doing = Doing::of(&caller, Some(action.decision));
+            let whose = (&live, &caller, doing);
+            relay::relay(&core, whose, &target.host, upstream, reply).await
         }
     };
     let elapsed = core.clock.boot().since(started);

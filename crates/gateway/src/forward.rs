@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::authn::{AuthnError, Caller};
 use crate::config::EdgeConfig;
 use crate::core::Core;
+use crate::lease::late::Doing;
 use crate::live::{Kind, Live};
+use crate::respond::Gated;
 use crate::stream::Gate;
 use passed::{PassedBody, PassedTunnel, Wait};
 
@@ -86,7 +88,11 @@ impl Peers {
         let id = id.map_err(|_| Fault::NoWay)?;
         let (identity, trust) = (Arc::clone(&edge.identity), Arc::clone(&edge.trust));
         let connector = aims_edge::connector(Arc::clone(&self.clock), identity, trust, id.into())?;
-        let endpoint = Arc::new(RemoteEndpoint::new(address, connector));
+        let endpoint = Arc::new(RemoteEndpoint::new(
+            address,
+            connector,
+            edge.enrolled.clone(),
+        ));
         if known.len() >= PEERS_MAX {
             known.clear();
         }
@@ -112,9 +118,30 @@ pub(crate) async fn http(
     };
     note(core, caller, answered.as_ref().map(Response::status));
     let (head, body) = answered?.into_parts();
-    let wait = follow(core, live);
+    let wait = follow(core, caller, live);
     let body = PassedBody::new(body, wait).boxed_unsync();
     Ok(Response::from_parts(head, body))
+}
+
+/// An answer of this gateway to a caller, every byte of which is looked at before it leaves, like
+/// those that come from elsewhere. An error says that the caller is cut off meanwhile.
+pub(crate) fn gated(
+    core: &Arc<Core>,
+    caller: &Caller,
+    mut response: Response<Body>,
+) -> Result<Response<Body>, AuthnError> {
+    if response.extensions_mut().remove::<Gated>().is_some() {
+        return Ok(response);
+    }
+    let subjects = Arc::clone(&caller.subjects);
+    let live = core
+        .live
+        .enter(subjects, caller.token.revision, Kind::Passed);
+    let state = core.state();
+    let state = state.ok_or(AuthnError::NoChain("nothing can be decided now"))?;
+    caller.check_cut_offs(&state)?;
+    let wait = follow(core, caller, live);
+    Ok(response.map(|body| PassedBody::new(body, wait).boxed_unsync()))
 }
 
 /// Passes one CONNECT on, and relays what it opens.
@@ -136,7 +163,7 @@ pub(crate) async fn connect(
     note(core, caller, status);
     let ConnectReply { response, tunnel } = answered?;
     let tunnel = tunnel.map(|tunnel| {
-        let wait = follow(core, live);
+        let wait = follow(core, caller, live);
         Box::new(PassedTunnel::new(tunnel, wait)) as Box<_>
     });
     Ok(ConnectReply { response, tunnel })
@@ -171,9 +198,9 @@ fn note(core: &Core, caller: &Caller, answered: Result<StatusCode, &LinkError>) 
 }
 
 /// Keeps what is passed on under way until it has ended or is cut off.
-fn follow(core: &Arc<Core>, live: Live) -> Wait {
+fn follow(core: &Arc<Core>, caller: &Caller, live: Live) -> Wait {
     let (gate, gone) = (
-        Gate::open(Arc::clone(&core.lease)),
+        Gate::open(Arc::clone(&core.lease), Doing::of(caller, None)),
         CancellationToken::new(),
     );
     let wait = Wait::new(gate.clone(), live.cut().clone(), gone.clone().drop_guard());

@@ -1,5 +1,8 @@
 //! The gateway as nodes and the server see it: start, state, requests, end.
 
+mod offered;
+
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,7 +41,8 @@ use crate::tool::ToolHost;
 use crate::tool::uids::Uids;
 use crate::tool::walled::WalledHost;
 use crate::trees::Trees;
-use crate::{egress, inspect, lease, mcp, records, trees};
+use crate::{egress, inspect, lease, mcp, points, records, trees};
+use offered::Offered;
 
 /// Uids beyond those of sessions, for servers that are inspected.
 const UIDS_EXTRA: u32 = 16;
@@ -50,16 +54,6 @@ pub struct Gateway {
     core: Arc<Core>,
     offered: tokio::sync::Mutex<Offered>,
     shipping: Shipper,
-}
-
-/// The newest state that was offered.
-#[derive(Default)]
-struct Offered {
-    /// Its revision, usable or not.
-    newest: Option<Revision>,
-    /// What ended with it: who offers it again has not heard of it, and neither has anybody if it
-    /// was not usable.
-    ended: Ended,
 }
 
 /// The task that hands records over.
@@ -148,6 +142,7 @@ impl Gateway {
         core.tasks.spawn(alarm(Arc::clone(&core)));
         core.tasks.spawn(lease::watch(Arc::clone(&core)));
         core.tasks.spawn(lease::renew(Arc::clone(&core)));
+        core.tasks.spawn(lease::late::record(Arc::clone(&core)));
         Ok(Arc::new(Self {
             core,
             offered: tokio::sync::Mutex::default(),
@@ -165,6 +160,7 @@ impl Gateway {
             self.core.tasks.close();
             self.core.tasks.wait().await;
             self.core.record_counts(true).await;
+            lease::late::record_found(&self.core).await;
             self.shipping.finish.cancel();
             self.shipping.tasks.close();
             self.shipping.tasks.wait().await;
@@ -229,12 +225,7 @@ impl Enforce for Gateway {
         if let Some(newest) = newest.filter(|newest| control.revision <= *newest) {
             // Without a usable state the same one may be tried again, but no older one.
             match &before {
-                Some(state) => {
-                    return Ok(Applied {
-                        revision: state.revision,
-                        ended: offered.ended.clone(),
-                    });
-                }
+                Some(state) => return Ok(offered.applied(state.revision)),
                 None if control.revision < newest => {
                     return Err(unusable("a newer one was not usable".to_owned()));
                 }
@@ -242,28 +233,26 @@ impl Enforce for Gateway {
             }
         }
         offered.newest = Some(control.revision);
-        let ended = std::mem::take(&mut offered.ended);
-        let unheard = if before.is_none() {
-            ended
-        } else {
-            Ended::default()
-        };
-        let compiled = if control.issuer == self.core.config.issuer {
-            State::compile(&control, before.as_deref())
-        } else {
+        let compiled = if control.issuer != self.core.config.issuer {
             Err(format!("its issuer is `{}`, not ours", control.issuer))
+        } else if points::is_retired(&control.keys, self.core.config.id) {
+            Err("the key of this gateway is retired; let it join as a new one".to_owned())
+        } else {
+            State::compile(&control, before.as_deref())
         };
         match compiled {
             Ok(state) => {
-                let mut applied = self.take_over(Arc::new(state), &control).await;
-                applied.ended.add(unheard);
-                offered.ended = applied.ended.clone();
-                Ok(applied)
+                let to = state.revision;
+                let mut ended = self.take_over(Arc::new(state), &control).await;
+                ended.add(std::mem::take(&mut offered.unheard));
+                offered.took(to, ended);
+                Ok(offered.applied(to))
             }
             Err(reason) => {
                 self.core.state.store(None);
-                offered.ended = unheard;
-                offered.ended.add(self.core.live.cut_all().await);
+                let ended = self.core.live.cut_all().await;
+                offered.unheard.add(ended);
+                self.keep_enrolled(control.revision, HashSet::new()).await;
                 metrics::counter!("aims_gateway_unusable_states_total").increment(1);
                 tracing::error!(revision = %control.revision, reason, "everything is denied");
                 Err(unusable(reason))
@@ -275,10 +264,12 @@ impl Enforce for Gateway {
 impl Gateway {
     /// Puts a state in force. Only when everything has ended that it cuts off does the lease count
     /// for it, and is it acknowledged.
-    async fn take_over(&self, state: Arc<State>, control: &ControlState) -> Applied {
+    async fn take_over(&self, state: Arc<State>, control: &ControlState) -> Ended {
         let revision = state.revision;
         self.core.state.store(Some(Arc::clone(&state)));
         let ended = self.core.live.cut(&state.cutoffs).await;
+        let enrolled = points::enrolled(&control.keys);
+        self.keep_enrolled(revision, enrolled).await;
         self.core.lease.took_over(revision);
         let instances = control.cutoffs.iter().filter_map(|cut| match cut.subject {
             Subject::Instance(id) => Some(id),
@@ -288,7 +279,14 @@ impl Gateway {
         let now = self.core.now();
         self.core.trees.forget_ended(now, &instances);
         tracing::debug!(%revision, ?ended, "a state is in force");
-        Applied { revision, ended }
+        ended
+    }
+
+    /// Carries on with nodes and gateways that have these keys, and with no others.
+    async fn keep_enrolled(&self, revision: Revision, keys: HashSet<String>) {
+        if let Some(edge) = &self.core.config.edge {
+            edge.enrolled.replace(revision, keys).await;
+        }
     }
 }
 

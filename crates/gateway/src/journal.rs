@@ -53,6 +53,11 @@ pub(crate) enum JournalError {
 }
 
 impl JournalError {
+    /// Whether the record may be found when the log is opened anew.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Append(AppendError::Poisoned(_)))
+    }
+
     /// Whether only this one record can't be held, and others can.
     pub(crate) const fn is_too_long(&self) -> bool {
         matches!(

@@ -1,12 +1,14 @@
 //! The gateway's lease: without one nothing is permitted, and nothing goes on.
 
 mod alarm;
+pub(crate) mod late;
 mod renew;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aims_lease::{Ask, Granted, Held, Holder, Ignored, NotHeld, Terms};
+use aims_links::Telling;
 use aims_types::{BootTime, Clock, Revision, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -26,6 +28,12 @@ pub(crate) struct Lease {
     wanted: Notify,
     /// Held while the server is told where the log ends.
     telling: tokio::sync::Mutex<()>,
+    /// Whether a telling was sent and not answered.
+    in_doubt: watch::Sender<bool>,
+    /// The number of the first request, drawn at random.
+    first: u64,
+    /// What came after the lease's end.
+    lates: late::Lates,
 }
 
 impl Lease {
@@ -39,6 +47,9 @@ impl Lease {
             look: Notify::new(),
             wanted: Notify::new(),
             telling: tokio::sync::Mutex::new(()),
+            in_doubt: watch::Sender::new(false),
+            first,
+            lates: late::Lates::default(),
         }
     }
 
@@ -88,10 +99,36 @@ impl Lease {
         let _ = begun.wait_for(|begun| *begun).await;
     }
 
-    /// Resolves when the server is not being told where the log ends: if it got later records at
-    /// the same time, the log would seem to have gone back.
+    /// Resolves when the server is not being told where the log ends, and has heard what it was
+    /// told last: if it got later records before that, the log would seem to have gone back.
     pub(crate) async fn telling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut in_doubt = self.in_doubt.subscribe();
+        loop {
+            // The sender lives as long as this.
+            let _ = in_doubt.wait_for(|in_doubt| !in_doubt).await;
+            let telling = self.telling.lock().await;
+            if !*self.in_doubt.borrow() {
+                return telling;
+            }
+        }
+    }
+
+    /// One telling at a time.
+    async fn tell(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.telling.lock().await
+    }
+
+    /// Whether a telling may still be on its way.
+    fn is_in_doubt(&self, in_doubt: bool) {
+        self.in_doubt.send_replace(in_doubt);
+    }
+
+    /// The place of a request among those of this process.
+    const fn telling_of(&self, ask: Ask) -> Telling {
+        Telling {
+            process: self.first,
+            number: ask.number.wrapping_sub(self.first),
+        }
     }
 
     fn look(&self) -> Result<Held, NotHeld> {

@@ -40,6 +40,7 @@ mod journal;
 mod lease;
 mod live;
 mod mcp;
+mod points;
 mod records;
 mod recover;
 mod respond;

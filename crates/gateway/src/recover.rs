@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aims_authority::LedgerError;
 use aims_decision::{Budgets, Reserved, ReservedError};
 use aims_json::Value;
+use aims_links::TreeGrant;
 use aims_model::{Event, EventKind, Record};
 use aims_types::{self as types, Id, Timestamp};
 use aims_wal::Recovered;
@@ -27,7 +28,6 @@ pub(crate) struct Past(HashMap<Id<types::Decision>, Used>);
 
 #[derive(Debug)]
 struct Used {
-    epoch: u64,
     instance: Option<Id<types::Instance>>,
     reserved: Option<Reserved>,
     approval: Option<(Id<types::Approval>, Timestamp)>,
@@ -88,7 +88,6 @@ impl Past {
         };
         let reserved = event.body.get("reserved");
         let used = Used {
-            epoch: event.body.get("epoch").and_then(Value::as_u64).unwrap_or(0),
             instance: text("instance").and_then(|id| id.parse().ok()),
             reserved: reserved.map(Reserved::from_value).transpose()?,
             approval: used_approval(event),
@@ -102,20 +101,16 @@ impl Past {
         self.0.values().filter_map(|used| used.approval)
     }
 
-    /// The state of the tree in this epoch.
-    pub(crate) fn into_tree(self, epoch: u64) -> Result<Tree, LedgerError> {
+    /// The state of the tree that was granted.
+    pub(crate) fn into_tree(self, grant: &TreeGrant, now: Timestamp) -> Result<Tree, LedgerError> {
         let mut uses: HashMap<Id<types::Instance>, u32> = HashMap::new();
         for instance in self.0.values().filter_map(|used| used.instance) {
             let count = uses.entry(instance).or_default();
             *count = count.saturating_add(1);
         }
-        // Two uses of one number: the earlier owner was stopped before it could act on its own,
-        // which became durable too late. The later one counts.
-        let mut in_order: Vec<Used> = self.0.into_values().collect();
-        in_order.sort_by_key(|used| used.epoch);
         let mut budgets = Budgets::new();
-        budgets.restore(in_order.into_iter().filter_map(|used| used.reserved))?;
-        Ok(Tree::new(epoch, budgets, uses))
+        budgets.restore(self.0.into_values().filter_map(|used| used.reserved))?;
+        Ok(Tree::new(grant, budgets, uses, now))
     }
 }
 

@@ -106,9 +106,14 @@ pub(crate) fn unavailable(id: Option<&RequestId>, text: &str) -> Response<Body> 
     )
 }
 
+/// Marks an answer whose bytes pass a gate already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gated;
+
 /// A stream of events.
 pub(crate) fn events(stream: Stream) -> Response<Body> {
     let mut response = Response::new(stream.boxed_unsync());
+    response.extensions_mut().insert(Gated);
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,

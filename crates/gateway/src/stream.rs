@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::lease::Lease;
+use crate::lease::late::{Doing, Piece};
 
 /// Most events of one answer that wait for the agent to read them.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -21,6 +22,7 @@ const EVENTS_WAITING_MAX: usize = 64;
 pub(crate) struct Gate {
     open: Arc<Mutex<bool>>,
     lease: Arc<Lease>,
+    doing: Doing,
 }
 
 /// The end that the gateway writes to.
@@ -38,9 +40,8 @@ pub(crate) struct Stream {
 }
 
 /// A stream; `gone` is cancelled when the agent stops reading, also at the regular end.
-pub(crate) fn channel(gone: CancellationToken, lease: Arc<Lease>) -> (Writer, Stream) {
+pub(crate) fn channel(gone: CancellationToken, gate: Gate) -> (Writer, Stream) {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let gate = Gate::open(lease);
     let stream = Stream {
         events: receiver,
         gate: gate.clone(),
@@ -57,15 +58,29 @@ pub(crate) fn channel(gone: CancellationToken, lease: Arc<Lease>) -> (Writer, St
 
 impl Gate {
     /// A gate that is open as long as the lease is held.
-    pub(crate) fn open(lease: Arc<Lease>) -> Self {
+    pub(crate) fn open(lease: Arc<Lease>, doing: Doing) -> Self {
         let open = Arc::new(Mutex::new(true));
-        Self { open, lease }
+        Self { open, lease, doing }
     }
 
     /// Runs `pass` while the gate can't change; `pass` learns whether it is open.
     pub(crate) fn through<T>(&self, pass: impl FnOnce(bool) -> T) -> T {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         pass(*open && self.lease.holds().is_ok())
+    }
+
+    /// The same for what goes to the agent: when something was passed, it is looked whether the
+    /// lease had ended meanwhile.
+    pub(crate) fn deliver<T>(&self, pass: impl FnOnce(bool) -> Poll<T>) -> Poll<T> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.lease.holds().ok().filter(|_| *open);
+        let passed = pass(held.is_some());
+        if let Some(held) = held
+            && passed.is_ready()
+        {
+            self.lease.look_back(held, self.doing, Piece::Delivered);
+        }
+        passed
     }
 
     /// Lets no further byte out.
@@ -100,7 +115,7 @@ impl Body for Stream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
         let gate = self.gate.clone();
-        gate.through(|open| match self.events.poll_recv(cx) {
+        gate.deliver(|open| match self.events.poll_recv(cx) {
             Poll::Pending => Poll::Pending,
             _ if !open => Poll::Ready(Some(Err(LinkError {
                 peer: "gateway",
@@ -116,13 +131,22 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use aims_types::Id;
+
     use crate::testing::World;
+
+    const DOING: Doing = Doing {
+        task: Id::from_u128(1),
+        instance: Id::from_u128(1),
+        decision: None,
+    };
 
     #[tokio::test]
     async fn no_byte_leaves_after_the_gate_is_closed() {
         let gone = CancellationToken::new();
         let world = World::new().await;
-        let (writer, mut stream) = channel(gone.clone(), world.gateway.lease());
+        let gate = Gate::open(world.gateway.lease(), DOING);
+        let (writer, mut stream) = channel(gone.clone(), gate);
         writer.send(b"one".to_vec()).await;
         writer.send(b"two".to_vec()).await;
         let frame = stream.frame().await.unwrap().unwrap();

@@ -78,6 +78,8 @@ pub(crate) struct Keys {
     pub(crate) person: Arc<SigningKey>,
     /// Another person's, who may answer.
     pub(crate) approver: Arc<SigningKey>,
+    /// Those of nodes and gateways.
+    pub(crate) points: Vec<EnrolledKey>,
 }
 
 /// The server, a directory, the time, and the tools.
@@ -191,6 +193,7 @@ impl World {
             grant: key(),
             person: key(),
             approver: key(),
+            points: Vec::new(),
         };
         let control = Arc::new(FakeControl::default());
         let dir = Arc::new(tempfile::tempdir().unwrap());
@@ -424,8 +427,8 @@ pub(crate) fn policy_version(text: &str) -> PolicyVersion {
     }
 }
 
-fn enrolled(keys: &Keys) -> Vec<EnrolledKey> {
-    let key = |key: &SigningKey, purpose, owner| EnrolledKey {
+fn key_of(key: &SigningKey, purpose: KeyPurpose, owner: KeyOwner) -> EnrolledKey {
+    EnrolledKey {
         kid: kid(key),
         jwk: Jwk::new(*key.public()).to_value().to_string(),
         purpose,
@@ -433,19 +436,33 @@ fn enrolled(keys: &Keys) -> Vec<EnrolledKey> {
         enrolled_at: NOW.minus(Duration::from_hours(1)),
         retired_at: None,
         certificate: None,
+    }
+}
+
+/// The enrolled key of a node or gateway.
+pub(crate) fn point(key: &SigningKey, owner: KeyOwner) -> EnrolledKey {
+    let purpose = match owner {
+        KeyOwner::Node(_) => KeyPurpose::Node,
+        _ => KeyPurpose::Gateway,
     };
-    vec![
-        key(&keys.token, KeyPurpose::Token, KeyOwner::Server),
-        key(&keys.grant, KeyPurpose::Grant, KeyOwner::Server),
-        key(
+    key_of(key, purpose, owner)
+}
+
+fn enrolled(keys: &Keys) -> Vec<EnrolledKey> {
+    let mut enrolled = keys.points.clone();
+    enrolled.extend([
+        key_of(&keys.token, KeyPurpose::Token, KeyOwner::Server),
+        key_of(&keys.grant, KeyPurpose::Grant, KeyOwner::Server),
+        key_of(
             &keys.person,
             KeyPurpose::Person,
             KeyOwner::Person(person().id),
         ),
-        key(
+        key_of(
             &keys.approver,
             KeyPurpose::Person,
             KeyOwner::Person(approver()),
         ),
-    ]
+    ]);
+    enrolled
 }

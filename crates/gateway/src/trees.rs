@@ -1,6 +1,7 @@
 //! Which delegation trees this gateway owns: their budgets, counts and single-use approvals live at
 //! one gateway at a time.
 
+pub(crate) mod ahead;
 mod claim;
 mod release;
 
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use aims_decision::Budgets;
 use aims_lease::NotHeld;
-use aims_links::LinkError;
-use aims_types::{BootTime, Gateway, Id, Instance, Task, Timestamp};
+use aims_links::{LinkError, TreeGrant};
+use aims_types::{BootTime, Gateway, Id, Instance, Revision, Task, Timestamp};
 
 use crate::core::Uses;
+use crate::trees::ahead::Ahead;
 
 pub(crate) use claim::own;
 pub(crate) use release::{release_all, release_idle};
@@ -25,9 +27,13 @@ const ELSEWHERE: Duration = Duration::from_secs(10);
 
 /// What is used of the tree of one task, in one epoch of its ownership. A later epoch has another
 /// one: what was set aside in an earlier one counts for nothing there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tree {
     epoch: u64,
+    /// From which revision on a state's approvals count: older ones may hold approvals that an
+    /// earlier owner has used up.
+    approvals_from: Revision,
+    ahead: Arc<Ahead>,
     budgets: Mutex<Budgets>,
     /// How many calls each instance was permitted.
     pub(crate) uses: Uses,
@@ -116,12 +122,21 @@ pub(crate) enum NoOwner {
 }
 
 impl Tree {
-    /// What is used, in the `epoch`.
-    pub(crate) fn new(epoch: u64, budgets: Budgets, uses: HashMap<Id<Instance>, u32>) -> Self {
+    /// What is used of the tree that was granted, with what is unaccounted for until `now`.
+    pub(crate) fn new(
+        grant: &TreeGrant,
+        budgets: Budgets,
+        uses: HashMap<Id<Instance>, u32>,
+        now: Timestamp,
+    ) -> Self {
+        let lost = grant.unaccounted.iter().map(|one| one.uses);
+        let lost = lost.fold(0, u32::saturating_add);
         Self {
-            epoch,
-            budgets: Mutex::new(budgets),
-            uses: Uses::new(uses),
+            epoch: grant.epoch,
+            approvals_from: grant.revision,
+            ahead: Arc::new(Ahead::new(grant.window)),
+            budgets: Mutex::new(budgets.without(grant.unaccounted.clone(), now)),
+            uses: Uses::new(uses, lost),
         }
     }
 
@@ -130,9 +145,32 @@ impl Tree {
         self.epoch
     }
 
+    /// Whether approvals of this state count.
+    pub(crate) fn knows_approvals(&self, state: Revision) -> bool {
+        state >= self.approvals_from
+    }
+
+    /// How far the gateway is ahead of the server.
+    pub(crate) const fn ahead(&self) -> &Arc<Ahead> {
+        &self.ahead
+    }
+
     /// The budgets of its delegations.
     pub(crate) fn budgets(&self) -> MutexGuard<'_, Budgets> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody's: nothing that is counted can be recorded in it, and no approval counts.
+impl Default for Tree {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            approvals_from: Revision::new(u64::MAX),
+            ahead: Arc::new(Ahead::new(0)),
+            budgets: Mutex::default(),
+            uses: Uses::default(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod sessions;
 
 use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aims_links::{
@@ -12,14 +13,15 @@ use aims_links::{
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence};
-use aims_tls::PinnedConnector;
+use aims_tls::{Connector, PinnedConnector};
 use aims_types::{self as types, Digest, Gateway, Id, Instance, Node, Run, Task};
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
-use crate::dial::dial_pinned;
+use crate::dial::{dial, dial_pinned};
 use crate::message::{MessageError, needed, to_json};
 use crate::proto::{self, admission_client::AdmissionClient, links_client::LinksClient};
 use crate::{HEARD_LEN_MAX, MESSAGE_LEN_MAX};
@@ -30,8 +32,14 @@ pub const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The server, as a node or gateway on another host sees it.
 #[derive(Clone)]
-pub struct Links {
-    client: LinksClient<Channel>,
+pub struct Links(Arc<Inner>);
+
+struct Inner {
+    address: String,
+    connector: Connector,
+    client: Mutex<LinksClient<Channel>>,
+    /// Moves with each new connection.
+    redialled: watch::Sender<()>,
 }
 
 /// Why a process did not join.
@@ -68,7 +76,20 @@ pub async fn join(
 async fn answer<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, LinkError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer.map_err(|status| no_answer(&status)),
-        Err(_) => Err(no_answer(&Status::deadline_exceeded("it took too long"))),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> LinkError {
+    no_answer(&Status::deadline_exceeded("it took too long"))
+}
+
+/// Who is not heard is not heard later either: a retired key stays retired.
+fn not_heard(status: &Status) -> Refusal {
+    Refusal {
+        code: "not_enrolled".into(),
+        reason: status.message().to_owned(),
+        gaps: Vec::new(),
     }
 }
 
@@ -106,18 +127,43 @@ fn unreadable(error: &MessageError) -> LinkError {
     }
 }
 
+fn dialled(address: &str, connector: &Connector) -> LinksClient<Channel> {
+    LinksClient::new(dial(address, connector.clone()))
+        .max_decoding_message_size(MESSAGE_LEN_MAX)
+        .max_encoding_message_size(HEARD_LEN_MAX)
+}
+
 impl Links {
-    /// The server at the other end of `channel` ([`dial()`](crate::dial())).
-    pub fn new(channel: Channel) -> Self {
-        let client = LinksClient::new(channel)
-            .max_decoding_message_size(MESSAGE_LEN_MAX)
-            .max_encoding_message_size(HEARD_LEN_MAX);
-        Self { client }
+    /// The server at `address` (`host:port`), as the identity of `connector`. It is dialled when it
+    /// is asked, and again when a connection has ended.
+    pub fn new(address: impl Into<String>, connector: Connector) -> Self {
+        let address = address.into();
+        let client = Mutex::new(dialled(&address, &connector));
+        Self(Arc::new(Inner {
+            address,
+            connector,
+            client,
+            redialled: watch::Sender::new(()),
+        }))
+    }
+
+    /// Makes a new connection for everything from now on, and for the session. Called when the
+    /// certificate was renewed: the server ends a connection with the certificate that it began
+    /// with. What is under way comes to its end over the old one.
+    pub fn redial(&self) {
+        let client = dialled(&self.0.address, &self.0.connector);
+        *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.0.redialled.send_replace(());
+    }
+
+    fn client(&self) -> LinksClient<Channel> {
+        let client = self.0.client.lock();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for the next certificate for the same key.
     pub async fn renew_svid(&self, csr: Vec<u8>) -> Result<Result<Svid, Refusal>, LinkError> {
-        read(self.client.clone().renew_svid(proto::SvidAsk { csr })).await
+        read(self.client().renew_svid(proto::SvidAsk { csr })).await
     }
 }
 
@@ -128,7 +174,7 @@ impl Control for Links {
         run: RequestedRun,
     ) -> Result<Result<LaunchOrder, Refusal>, LinkError> {
         let ticket = run.ticket.expose().clone();
-        read(self.client.clone().redeem_run(proto::RunTicket { ticket })).await
+        read(self.client().redeem_run(proto::RunTicket { ticket })).await
     }
 
     async fn run_refused(
@@ -141,7 +187,7 @@ impl Control for Links {
             run: run.to_string(),
             refusal: Some(refusal.into()),
         };
-        read(self.client.clone().refuse_run(refused))
+        read(self.client().refuse_run(refused))
             .await
             .map(|_: proto::Done| ())
     }
@@ -155,7 +201,7 @@ impl Control for Links {
             request: call.request,
             wit: call.wit,
         };
-        read(self.client.clone().delegate(call)).await
+        read(self.client().delegate(call)).await
     }
 
     async fn instance_attest(
@@ -167,7 +213,7 @@ impl Control for Links {
             posture_json: to_json(&attestation.posture),
             jwk: attestation.jwk,
         };
-        read(self.client.clone().attest_instance(attestation)).await
+        read(self.client().attest_instance(attestation)).await
     }
 
     async fn instance_renew(
@@ -180,27 +226,35 @@ impl Control for Links {
             instance: instance.to_string(),
             evidence_json: to_json(&evidence),
         };
-        read(self.client.clone().renew_instance(seen)).await
+        read(self.client().renew_instance(seen)).await
     }
 
-    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
         let ended = proto::EndedInstance {
             instance: ended.instance.to_string(),
             how: ended.how,
         };
-        read(self.client.clone().end_instance(ended))
-            .await
-            .map(|_: proto::Done| ())
+        let mut client = self.client();
+        let noted = match timeout(CALL_TIMEOUT, client.end_instance(ended)).await {
+            Ok(Err(status)) if status.code() == Code::PermissionDenied => {
+                return Ok(Err(not_heard(&status)));
+            }
+            Ok(noted) => noted.map_err(|status| no_answer(&status))?,
+            Err(_) => return Err(late()),
+        };
+        let refusal = noted.into_inner().refusal.map(Refusal::try_from);
+        let refusal = refusal.transpose().map_err(|error| unreadable(&error))?;
+        Ok(refusal.map_or(Ok(()), Err))
     }
 
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError> {
-        read(self.client.clone().token(proto::TokenCall::from(call))).await
+        read(self.client().token(proto::TokenCall::from(call))).await
     }
 
     async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError> {
         let leaf = leaf.to_string();
         let answer: proto::ChainAnswer =
-            read(self.client.clone().chain(proto::ChainAsk { leaf })).await?;
+            read(self.client().chain(proto::ChainAsk { leaf })).await?;
         let chain = answer.chain.map(Chain::try_from).transpose();
         chain.map_err(|error| unreadable(&error))
     }
@@ -211,20 +265,20 @@ impl Control for Links {
         records: Vec<ShippedRecord>,
     ) -> Result<u64, LinkError> {
         let records = records.into_iter().map(Into::into).collect();
-        let mut client = self.client.clone();
+        let mut client = self.client();
         read(client.ship_records(proto::Records { records }))
             .await
             .map(|head: proto::RecordsHead| head.seq)
     }
 
     async fn records_head(&self, _: Id<Gateway>) -> Result<u64, LinkError> {
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let head: proto::RecordsHead = read(client.head_of_records(proto::Done {})).await?;
         Ok(head.seq)
     }
 
     async fn lease_renew(&self, ask: LeaseAsk) -> Result<Result<LeaseGrant, Refusal>, LinkError> {
-        read(self.client.clone().renew_lease(proto::LeaseAsk::from(ask))).await
+        read(self.client().renew_lease(proto::LeaseAsk::from(ask))).await
     }
 
     async fn approval_ask(
@@ -233,14 +287,14 @@ impl Control for Links {
         asked: Asked,
     ) -> Result<Result<Approval, Refusal>, LinkError> {
         let asked = proto::ApprovalAsk::from(asked);
-        let answer: proto::ApprovalAnswer = read(self.client.clone().ask_approval(asked)).await?;
+        let answer: proto::ApprovalAnswer = read(self.client().ask_approval(asked)).await?;
         let answer = crate::answer::approval(answer).map_err(|error| unreadable(&error))?;
         needed("answer", answer).map_err(|error| unreadable(&error))
     }
 
     async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
         let approval = id.to_string();
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let answer = client.approval(proto::ApprovalId { approval });
         let answer: proto::ApprovalAnswer = read(answer).await?;
         let answer = crate::answer::approval(answer).map_err(|error| unreadable(&error))?;
@@ -252,7 +306,7 @@ impl Control for Links {
 
     async fn tree_claim(&self, _: Id<Gateway>, task: Id<Task>) -> Result<TreeClaim, LinkError> {
         let task = task.to_string();
-        read(self.client.clone().claim_tree(proto::TaskId { task })).await
+        read(self.client().claim_tree(proto::TaskId { task })).await
     }
 
     async fn tree_release(&self, _: Id<Gateway>, trees: Vec<OwnedTree>) -> Result<(), LinkError> {
@@ -261,7 +315,7 @@ impl Control for Links {
             epoch: tree.epoch,
         };
         let trees = trees.into_iter().map(epoch).collect();
-        let mut client = self.client.clone();
+        let mut client = self.client();
         read(client.release_trees(proto::OwnedTrees { trees }))
             .await
             .map(|_: proto::Done| ())
@@ -276,7 +330,7 @@ impl Control for Links {
     ) -> Result<Vec<Vec<u8>>, LinkError> {
         let task = task.to_string();
         let ask = proto::TaskRecordsAsk { task, skip, limit };
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let answer: proto::TaskRecordsAnswer = read(client.task_records(ask)).await?;
         Ok(answer.records)
     }

@@ -19,7 +19,7 @@ const AUTHORITY: &str = "http://aims.server";
 
 /// A channel to the server at `address` (`host:port`), as the identity of `connector`. It connects
 /// when it is used, and again when a connection has ended.
-pub fn dial(address: &str, connector: Connector) -> Channel {
+pub(crate) fn dial(address: &str, connector: Connector) -> Channel {
     let address = address.to_owned();
     endpoint().connect_with_connector_lazy(service_fn(move |_: Uri| {
         let (address, connector) = (address.clone(), connector.clone());

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use aims_links::{
     Chain, ChainHop, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, PrincipalFacts, Refusal,
-    ShippedRecord, Svid, TokenCall, TokenReply, TreeClaim,
+    ShippedRecord, Step, Svid, Telling, TokenCall, TokenReply, TreeClaim, TreeGrant,
 };
-use aims_model::Point;
 use aims_model::approval::Asked;
 use aims_model::receipt::Ended;
+use aims_model::{Point, Unaccounted};
 use aims_types::{Revision, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,21 @@ pub(crate) fn json<T: DeserializeOwned>(member: &'static str, bytes: &[u8]) -> R
 /// The JSON form. Entities of the model always have one.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Most steps that one answer may tell of.
+const STEPS_MAX: usize = 64;
+
+/// What a gateway ended on its way to a revision.
+pub(crate) fn steps(steps: &[proto::Step]) -> Read<Vec<Step>> {
+    let step = |step: &proto::Step| {
+        Ok(Step {
+            after: Revision::new(step.after),
+            to: Revision::new(step.to),
+            ended: ended(&step.ended_json)?,
+        })
+    };
+    steps.iter().take(STEPS_MAX).map(step).collect()
 }
 
 /// What the other side ended. It is kept for receipts, so no more of it than one has room for.
@@ -138,6 +153,9 @@ impl From<LeaseAsk> for proto::LeaseAsk {
                 digest: digest.to_string(),
             }),
             address: ask.address,
+            telling: ask
+                .telling
+                .map(|Telling { process, number }| proto::Telling { process, number }),
         }
     }
 }
@@ -153,6 +171,9 @@ pub(crate) fn lease_ask(point: Point, ask: proto::LeaseAsk) -> Read<LeaseAsk> {
         in_force: Revision::new(ask.in_force),
         head,
         address: ask.address,
+        telling: ask
+            .telling
+            .map(|proto::Telling { process, number }| Telling { process, number }),
     })
 }
 
@@ -343,7 +364,7 @@ impl From<TreeClaim> for proto::TreeAnswer {
     fn from(claim: TreeClaim) -> Self {
         use proto::tree_answer::Answer;
         let answer = match claim {
-            TreeClaim::Owned { epoch, before } => Answer::Owned(proto::OwnedTree { epoch, before }),
+            TreeClaim::Owned(grant) => Answer::Owned(grant.into()),
             TreeClaim::Elsewhere { gateway, address } => Answer::Elsewhere(proto::TreeElsewhere {
                 gateway: gateway.to_string(),
                 address,
@@ -355,13 +376,55 @@ impl From<TreeClaim> for proto::TreeAnswer {
     }
 }
 
+impl From<TreeGrant> for proto::OwnedTree {
+    fn from(grant: TreeGrant) -> Self {
+        let lost = |lost: Unaccounted| proto::Unaccounted {
+            gateway: lost.gateway.to_string(),
+            uses: lost.uses,
+            since: lost.since.number(),
+        };
+        Self {
+            epoch: grant.epoch,
+            before: grant.before,
+            window: grant.window,
+            revision: grant.revision.number(),
+            unaccounted: grant.unaccounted.into_iter().map(lost).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::OwnedTree> for TreeGrant {
+    type Error = MessageError;
+
+    fn try_from(grant: proto::OwnedTree) -> Read<Self> {
+        let lost = |lost: proto::Unaccounted| {
+            Ok(Unaccounted {
+                gateway: text("gateway", &lost.gateway)?,
+                uses: lost.uses,
+                since: Revision::new(lost.since),
+            })
+        };
+        Ok(Self {
+            epoch: grant.epoch,
+            before: grant.before,
+            window: grant.window,
+            revision: Revision::new(grant.revision),
+            unaccounted: grant
+                .unaccounted
+                .into_iter()
+                .map(lost)
+                .collect::<Read<_>>()?,
+        })
+    }
+}
+
 impl TryFrom<proto::TreeAnswer> for TreeClaim {
     type Error = MessageError;
 
     fn try_from(claim: proto::TreeAnswer) -> Read<Self> {
         use proto::tree_answer::Answer;
         Ok(match needed("answer", claim.answer)? {
-            Answer::Owned(proto::OwnedTree { epoch, before }) => Self::Owned { epoch, before },
+            Answer::Owned(grant) => Self::Owned(grant.try_into()?),
             Answer::Elsewhere(elsewhere) => Self::Elsewhere {
                 gateway: text("gateway", &elsewhere.gateway)?,
                 address: elsewhere.address,
@@ -416,7 +479,17 @@ mod tests {
             };
             prop_assert_eq!(again::<_, proto::Refusal>(refusal.clone()), refusal);
             for claim in [
-                TreeClaim::Owned { epoch: n, before: flag },
+                TreeClaim::Owned(TreeGrant {
+                    epoch: n,
+                    before: flag,
+                    window: salt.into_iter().map(u32::from).sum(),
+                    revision: Revision::new(n),
+                    unaccounted: vec![Unaccounted {
+                        gateway: Id::from_u128(id),
+                        uses: 7,
+                        since: Revision::new(n),
+                    }],
+                }),
                 TreeClaim::Elsewhere { gateway: Id::from_u128(id), address: words.clone() },
                 TreeClaim::Unavailable { why: words.clone() },
             ] {

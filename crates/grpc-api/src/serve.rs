@@ -18,14 +18,14 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tower::layer::layer_fn;
 
-use crate::gate::Gate;
+use crate::gate::{Bounds, Gate};
 use crate::peer::{End, Known};
 use crate::places::Places;
 use crate::proto::{admission_server::AdmissionServer, links_server::LinksServer};
 use crate::server::Service;
 use crate::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, HANDSHAKES_OF_HOST_MAX, HEARD_LEN_MAX, JOIN_LEN_MAX,
-    MESSAGE_LEN_MAX, STRANGERS_MAX, STREAMS_MAX,
+    MESSAGE_LEN_MAX, STRANGERS_MAX, STREAMS_MAX, WINDOW_LEN,
 };
 
 /// How often a quiet connection is asked whether it lives, and how long it may take to say so.
@@ -104,13 +104,15 @@ pub async fn serve(
         .max_decoding_message_size(HEARD_LEN_MAX)
         .max_encoding_message_size(MESSAGE_LEN_MAX);
     let admission = AdmissionServer::new(service).max_decoding_message_size(JOIN_LEN_MAX);
-    let shipments = Places::default();
-    let gate = layer_fn(move |inner| Gate::new(inner, Arc::clone(&admit), shipments.clone()));
+    let bounds = Bounds::default();
+    let gate = layer_fn(move |inner| Gate::new(inner, Arc::clone(&admit), bounds.clone()));
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .http2_max_local_error_reset_streams(Some(RESETS_MAX))
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_connection_window_size(WINDOW_LEN)
+        .initial_stream_window_size(WINDOW_LEN)
         .layer(gate)
         .add_service(links)
         .add_service(admission)

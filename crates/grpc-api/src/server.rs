@@ -141,7 +141,10 @@ impl links_server::Links for Service {
         Ok(Response::new(granted.map_err(unavailable)?.into()))
     }
 
-    async fn end_instance(&self, request: Request<proto::EndedInstance>) -> Answer<proto::Done> {
+    async fn end_instance(
+        &self,
+        request: Request<proto::EndedInstance>,
+    ) -> Answer<proto::EndAnswer> {
         let node = Caller::of(&request)?.node()?;
         let ended = request.into_inner();
         let ended = EndedInstance {
@@ -149,11 +152,9 @@ impl links_server::Links for Service {
             instance: text("instance", &ended.instance)?,
             how: ended.how,
         };
-        self.control
-            .instance_ended(ended)
-            .await
-            .map_err(unavailable)?;
-        Ok(Response::new(proto::Done {}))
+        let noted = self.control.instance_ended(ended).await;
+        let refusal = noted.map_err(unavailable)?.err().map(Into::into);
+        Ok(Response::new(proto::EndAnswer { refusal }))
     }
 
     async fn token(&self, request: Request<proto::TokenCall>) -> Answer<proto::TokenReply> {

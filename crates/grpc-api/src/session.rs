@@ -11,7 +11,7 @@ use aims_links::{
 };
 use aims_model::receipt::Ended;
 use aims_model::{Point, ServerSpec, ToolPin};
-use aims_types::{Name, Revision};
+use aims_types::{Id, Instance, Name, Revision};
 use async_trait::async_trait;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -20,9 +20,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::message::{self, MessageError, Read, json, malformed, needed, to_json};
-use crate::proto::{self, gateway_asked, gateway_says};
-use crate::state::change;
+use crate::message::{self, Read, json, malformed, needed, text, to_json};
+use crate::proto::{self, gateway_asked, gateway_says, node_asked, node_says};
+use crate::state::{change, in_parts, whole};
 
 /// Most asks of one session that are under way.
 pub const ASKS_WAITING_MAX: usize = 64;
@@ -78,7 +78,7 @@ pub(crate) struct RemoteGateway {
 
 /// A node at the other end of a session.
 pub(crate) struct RemoteNode {
-    asks: Asks<proto::NodeAsked, Ended>,
+    asks: Asks<proto::NodeAsked, node_says::Answer>,
 }
 
 impl<Q: Send + 'static, A> Asks<Q, A> {
@@ -169,6 +169,10 @@ impl<Q: Send + 'static, A> Asks<Q, A> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn out_of_turn(&self) -> LinkError {
+        self.broken("it answered something else than what it was asked")
+    }
+
     fn broken(&self, reason: &str) -> LinkError {
         LinkError {
             peer: self.peer,
@@ -182,7 +186,7 @@ impl RemoteGateway {
     pub(crate) fn new(ended: CancellationToken) -> (Arc<Self>, Messages<proto::GatewayAsked>) {
         let (asks, asked) = Asks::new("gateway", ended);
         let sent = Mutex::new(None);
-        (Arc::new(Self { asks, sent }), asked)
+        (Arc::new(Self { asks, sent }), in_parts(asked))
     }
 
     /// The change from the state that was sent before to this one.
@@ -233,8 +237,8 @@ impl Remote for RemoteNode {
     type Says = proto::NodeSays;
 
     fn hear(&self, said: proto::NodeSays) -> Read<()> {
-        let ended = message::ended(&said.ended_json)?;
-        self.asks.answered(said.number, ended)
+        let answer = needed("answer", said.answer)?;
+        self.asks.answered(said.number, answer)
     }
 
     fn ended(&self) -> &CancellationToken {
@@ -267,31 +271,34 @@ impl Enforce for RemoteGateway {
         };
         match self.asks.ask(ask).await? {
             gateway_says::Answer::PinsJson(pins) => {
-                Ok(json("pins", &pins).map_err(|error| broken(&error))?)
+                Ok(json("pins", &pins).map_err(|error| self.asks.broken(&error.to_string()))?)
             }
             gateway_says::Answer::Failed(failed) if failed.started => {
                 Err(InspectError::Protocol(failed.reason))
             }
             gateway_says::Answer::Failed(failed) => Err(InspectError::Start(failed.reason)),
-            _ => Err(out_of_turn().into()),
+            _ => Err(self.asks.out_of_turn().into()),
         }
     }
 
     async fn apply(&self, state: Arc<ControlState>) -> Result<Applied, EnforceError> {
         let ask = |number| proto::GatewayAsked {
             number,
-            ask: Some(gateway_asked::Ask::State(self.change(state))),
+            ask: Some(gateway_asked::Ask::State(whole(&self.change(state)))),
         };
         match self.asks.ask(ask).await? {
             gateway_says::Answer::Applied(applied) => Ok(Applied {
                 revision: Revision::new(applied.revision),
-                ended: message::ended(&applied.ended_json).map_err(|error| broken(&error))?,
+                ended: message::ended(&applied.ended_json)
+                    .map_err(|error| self.asks.broken(&error.to_string()))?,
+                earlier: message::steps(&applied.earlier)
+                    .map_err(|error| self.asks.broken(&error.to_string()))?,
             }),
             gateway_says::Answer::Unusable(unusable) => Err(EnforceError::Unusable {
                 revision: Revision::new(unusable.revision),
                 reason: unusable.reason,
             }),
-            _ => Err(out_of_turn().into()),
+            _ => Err(self.asks.out_of_turn().into()),
         }
     }
 }
@@ -299,26 +306,34 @@ impl Enforce for RemoteGateway {
 #[async_trait]
 impl Vouch for RemoteNode {
     async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
-        let ask = |number| proto::NodeAsked {
-            number,
+        let cut = proto::Cut {
             revision: cut.revision.number(),
             instances: cut.instances.iter().map(ToString::to_string).collect(),
+            gateways: cut.gateways,
         };
-        self.asks.ask(ask).await
+        let ask = |number| proto::NodeAsked {
+            number,
+            ask: Some(node_asked::Ask::Cut(cut)),
+        };
+        match self.asks.ask(ask).await? {
+            node_says::Answer::EndedJson(ended) => {
+                Ok(message::ended(&ended).map_err(|error| self.asks.broken(&error.to_string()))?)
+            }
+            node_says::Answer::Held(_) => Err(self.asks.out_of_turn()),
+        }
     }
-}
 
-fn broken(error: &MessageError) -> LinkError {
-    LinkError {
-        peer: "gateway",
-        reason: error.to_string(),
-    }
-}
-
-fn out_of_turn() -> LinkError {
-    LinkError {
-        peer: "gateway",
-        reason: "it answered something else than what it was asked".to_owned(),
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError> {
+        let ask = |number| proto::NodeAsked {
+            number,
+            ask: Some(node_asked::Ask::Held(proto::Done {})),
+        };
+        let node_says::Answer::Held(held) = self.asks.ask(ask).await? else {
+            return Err(self.asks.out_of_turn());
+        };
+        let held = held.instances.iter().map(|id| text("instance", id));
+        let held = held.collect::<Read<_>>();
+        held.map_err(|error| self.asks.broken(&error.to_string()))
     }
 }
 

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use aims_links::ControlState;
 use aims_model::CutOff;
 use aims_types::Revision;
+use futures_util::{StreamExt, stream};
+use prost::Message;
+use tonic::Status;
 
-use crate::message::{Read, json, needed, to_json};
-use crate::proto;
+use crate::message::{Read, json, malformed, needed, to_json};
+use crate::proto::{self, gateway_asked::Ask};
+use crate::session::Messages;
+use crate::{STATE_LEN_MAX, STATE_PART_LEN};
 
 /// How `state` differs from the one that was sent `before`.
 pub(crate) fn change(before: Option<&ControlState>, state: &ControlState) -> proto::StateChange {
@@ -32,6 +37,64 @@ pub(crate) fn change(before: Option<&ControlState>, state: &ControlState) -> pro
         keys_json: part(&state.keys, before.map(|b| &b.keys)),
         cutoffs_json: to_json(&new.collect::<Vec<_>>()),
         approvals_json: part(&state.approvals, before.map(|b| &b.approvals)),
+    }
+}
+
+/// An encoded change, before it is divided.
+pub(crate) fn whole(change: &proto::StateChange) -> proto::StatePart {
+    let data = change.encode_to_vec().into();
+    proto::StatePart { data, last: true }
+}
+
+/// What a gateway is asked, states in parts of at most [`STATE_PART_LEN`]: nothing else waits for
+/// more than one of them, and no length of a state is too much for a message.
+pub(crate) fn in_parts(asked: Messages<proto::GatewayAsked>) -> Messages<proto::GatewayAsked> {
+    Box::pin(asked.flat_map(|asked| stream::iter(parts(asked))))
+}
+
+fn parts(
+    asked: Result<proto::GatewayAsked, Status>,
+) -> impl Iterator<Item = Result<proto::GatewayAsked, Status>> {
+    let mut rest = Some(asked);
+    std::iter::from_fn(move || {
+        let mut asked = rest.take()?;
+        if let Ok(proto::GatewayAsked {
+            number,
+            ask: Some(Ask::State(part)),
+        }) = &mut asked
+            && part.data.len() > STATE_PART_LEN
+        {
+            let data = part.data.split_off(STATE_PART_LEN);
+            part.last = false;
+            let later = Ask::State(proto::StatePart { data, last: true });
+            rest = Some(Ok(proto::GatewayAsked {
+                number: *number,
+                ask: Some(later),
+            }));
+        }
+        Some(asked)
+    })
+}
+
+/// The parts of a change that have come so far.
+#[derive(Default)]
+pub(crate) struct Parts(Vec<u8>);
+
+impl Parts {
+    /// Adds a part; gives the change with its last one.
+    pub(crate) fn add(&mut self, part: &proto::StatePart) -> Read<Option<proto::StateChange>> {
+        if self.0.len().saturating_add(part.data.len()) > STATE_LEN_MAX {
+            return Err(malformed("state", "it is longer than a gateway can take"));
+        }
+        self.0.extend_from_slice(&part.data);
+        if !part.last {
+            return Ok(None);
+        }
+        let whole = std::mem::take(&mut self.0);
+        let change = proto::StateChange::decode(whole.as_slice());
+        Ok(Some(change.map_err(|_| {
+            malformed("state", "it is no encoded change")
+        })?))
     }
 }
 

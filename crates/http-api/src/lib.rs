@@ -1,8 +1,9 @@
 //! HTTP: decode, call one use case, encode.
 //!
-//! Two routers. [`Admin`] is what people's commands use: every route but the token endpoint needs a
-//! DPoP-bound token of a person, and it is served on a Unix socket. [`Public`] is what anybody on
-//! the machine may read: health, metrics, and the log's checkpoint and tiles.
+//! Three routers. [`Admin`] is what people's commands use: every route but the token endpoint needs
+//! a DPoP-bound token of a person, and it is served on a Unix socket. [`Public`] is what anybody on
+//! the machine may read: health, metrics, and the log's checkpoint and tiles. [`Health`] alone is
+//! what a node or gateway of its own shows of itself.
 //!
 //! # In scope
 //! - the route table ([`ROUTES`]), authentication of callers, problem details, serving.
@@ -18,6 +19,7 @@
 mod admin;
 mod body;
 mod caller;
+mod health;
 mod problem;
 mod public;
 mod routes;
@@ -25,7 +27,8 @@ mod serve;
 
 pub use admin::Admin;
 pub use body::{BODY_LEN_MAX, BODY_TIMEOUT};
-pub use public::{Health, Public};
+pub use health::Health;
+pub use public::Public;
 pub use routes::{Access, ROUTES, Route};
 pub use serve::{CONNECTIONS_MAX, HEADER_TIMEOUT, serve_tcp, serve_unix};
 

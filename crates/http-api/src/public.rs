@@ -1,7 +1,6 @@
 //! What anybody on the machine may read: health, metrics, the log's checkpoint and tiles.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aims_audit::TileDir;
 use aims_store::Store;
@@ -10,17 +9,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
-use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::Health;
+use crate::health::{live, told};
 use crate::problem::Problem;
-
-/// Whether AIMS is ready, and what it measured.
-#[derive(Clone)]
-pub struct Health {
-    ready: Arc<AtomicBool>,
-    metrics: PrometheusHandle,
-}
 
 /// The public router's state.
 #[derive(Clone)]
@@ -28,21 +20,6 @@ pub struct Public {
     store: Arc<dyn Store>,
     tiles: TileDir,
     health: Health,
-}
-
-impl Health {
-    /// Not ready yet.
-    pub fn new(metrics: PrometheusHandle) -> Self {
-        Self {
-            ready: Arc::new(AtomicBool::new(false)),
-            metrics,
-        }
-    }
-
-    /// Says whether requests can be served.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
-    }
 }
 
 impl Public {
@@ -67,21 +44,13 @@ impl Public {
     }
 }
 
-async fn live() -> &'static str {
-    "live\n"
-}
-
 /// Ready: everything is wired and the store answers.
 async fn ready(State(public): State<Public>) -> Response {
-    let wired = public.health.ready.load(Ordering::Acquire);
-    if wired && public.store.read().await.is_ok() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    told(public.health.is_ready() && public.store.read().await.is_ok())
 }
 
 async fn metrics(State(public): State<Public>) -> String {
-    public.health.metrics.render()
+    public.health.measured()
 }
 
 async fn checkpoint(State(public): State<Public>) -> Result<Response, Problem> {

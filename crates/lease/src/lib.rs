@@ -22,7 +22,11 @@
 //!   write included; so an effect is registered before its last look.
 //! - That look, before the first byte and before each further one, is [`Holder::clears`] and the
 //!   cut-offs and, for a gateway, that it owns the tree with an unchanged [`Held::term`].
-//! - The owner of a tree names the epoch in whatever it hands over.
+//! - The owner of a tree names the epoch when it gives the tree back. It has at most its *window*
+//!   of uses recorded, or about to be, that the server has not acknowledged, over all its epochs.
+//! - Whoever takes a tree over charges what is unaccounted for to everything that was delegated
+//!   before, and counts no approval of a state older than the take-over. An owner is accounted for
+//!   by the end of its log, read after the revision of the take-over was in force there ([`Told`]).
 //!
 //! # Limits
 //! - A lease is between [`LENGTH_MIN`] and [`LENGTH_MAX`]; the rates of two clocks may differ from
@@ -44,7 +48,10 @@ mod terms;
 
 pub use book::{Barrier, Book, Standing};
 pub use holder::{ASKS_MAX, Ask, Granted, Held, Holder, Ignored, LEASES_MAX, NotHeld};
-pub use owners::{Claim, EPOCH_FIRST, HandedOver, Owner, Unavailable, Verdict};
+pub use owners::{
+    Claim, EPOCH_FIRST, Owner, Ownership, Told, UNACCOUNTED_MAX, Unavailable, Verdict, WINDOW_MAX,
+    WINDOW_SHARE, window,
+};
 pub use terms::{
     DRIFT_MARGIN_DEFAULT, DRIFT_MARGIN_LEAST, DRIFT_MARGIN_MOST, LENGTH_DEFAULT, LENGTH_MAX,
     LENGTH_MIN, RENEWALS_PER_LEASE, Terms, TermsError,

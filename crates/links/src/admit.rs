@@ -73,7 +73,7 @@ pub trait Admit: Send + Sync {
     ) -> Result<Result<Revision, Refusal>, LinkError>;
 
     /// Links a node: it is told which of its instances are cut off. Instances that it vouched for
-    /// before it started again are ended.
+    /// and does not have any more ([`Vouch::held`]) are ended: it started again.
     async fn attach_node(
         &self,
         point: Point,

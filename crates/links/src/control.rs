@@ -7,7 +7,7 @@ use std::time::Duration;
 use aims_model::approval::Asked;
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, Point, PolicyVersion,
-    Posture, Task, ToolServer,
+    Posture, Task, ToolServer, Unaccounted,
 };
 use aims_types::{self as types, Digest, Gateway, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
@@ -161,12 +161,25 @@ pub struct ControlState {
 pub struct LeaseAsk {
     /// Who asks.
     pub point: Point,
-    /// The revision that is in force there: everything that it cuts off has ended.
+    /// The revision that is in force there: everything that it cuts off has ended. Read before the
+    /// end of the log.
     pub in_force: Revision,
     /// The end of a gateway's own log: its last record's number and digest.
     pub head: Option<(u64, Digest)>,
     /// Where other nodes and gateways reach a gateway (`host:port`).
     pub address: Option<String>,
+    /// Which telling of the end of its log this is.
+    pub telling: Option<Telling>,
+}
+
+/// The place of a request among those of the same process, so that one that was overtaken on its
+/// way is not taken for news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// Drawn at random when the process started.
+    pub process: u64,
+    /// Greater than in every request that the process sent before.
+    pub number: u64,
 }
 
 /// An extended lease. Its holder counts it from before it asked.
@@ -190,17 +203,29 @@ pub struct OwnedTree {
     pub epoch: u64,
 }
 
+/// A tree as its new owner gets it. What was recorded about the task before
+/// ([`Control::task_records`]) and what is unaccounted for are the state of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeGrant {
+    /// How often the tree has had a new owner.
+    pub epoch: u64,
+    /// Whether it was the owner before, so that it knows the state already.
+    pub before: bool,
+    /// How many uses of the tree the owner may have recorded, or be about to, that the server has
+    /// not acknowledged.
+    pub window: u32,
+    /// The revision in force at the server: approvals count from a state of this or a later one.
+    pub revision: Revision,
+    /// What earlier owners may have used besides. It is charged to everything that was delegated
+    /// before.
+    pub unaccounted: Vec<Unaccounted>,
+}
+
 /// The answer to a gateway that wants to own the delegation tree of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TreeClaim {
-    /// It is the owner. What was recorded about the task before is the state of the tree:
-    /// [`Control::task_records`].
-    Owned {
-        /// How often the tree has had a new owner.
-        epoch: u64,
-        /// Whether it was the owner before, so that it knows the state already.
-        before: bool,
-    },
+    /// It is the owner.
+    Owned(TreeGrant),
     /// Another gateway is; requests are forwarded to it.
     Elsewhere {
         /// Which.
@@ -296,8 +321,9 @@ pub trait Control: Send + Sync {
         evidence: Evidence,
     ) -> Result<Result<InstanceGrant, Refusal>, LinkError>;
 
-    /// Ends an instance; returns when no gateway honours its credentials any more.
-    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError>;
+    /// Ends an instance; returns when no gateway honours its credentials any more. A refusal is
+    /// for ever: the instance is not this node's, or the node is not heard any more.
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<Result<(), Refusal>, LinkError>;
 
     /// The token endpoint (RFC 8693, RFC 7523).
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError>;

@@ -64,6 +64,19 @@ pub struct Applied {
     pub revision: Revision,
     /// What it ended because of it.
     pub ended: Ended,
+    /// What it ended on the way there, oldest first: an answer that said so may have been lost.
+    pub earlier: Vec<Step>,
+}
+
+/// What a gateway ended when it went from one revision to a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was in force before.
+    pub after: Revision,
+    /// What was in force then.
+    pub to: Revision,
+    /// What it ended because of all between.
+    pub ended: Ended,
 }
 
 /// A gateway, as nodes see it.

@@ -22,10 +22,10 @@ pub use admit::{Admit, JoinAsk, Joined, Svid};
 pub use control::{
     Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance,
     InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree, PrincipalFacts, Refusal,
-    RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    RequestedRun, ShippedRecord, Telling, TokenCall, TokenReply, TreeClaim, TreeGrant,
 };
 pub use enforce::{
-    Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Tunnel,
+    Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Step, Tunnel,
 };
 pub use vouch::{Cut, Vouch};
 

@@ -6,19 +6,26 @@ use async_trait::async_trait;
 
 use crate::LinkError;
 
-/// Instances that are cut off, and the revision at which they are.
+/// Instances that are cut off, gateways that are not, and the revision that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The revision that is in force when the node has ended them.
     pub revision: Revision,
     /// Those of this node that live and are cut off; others that it is told of are ignored.
     pub instances: Vec<Id<Instance>>,
+    /// The thumbprints of the keys of gateways that are enrolled at this revision: the node goes
+    /// on with no gateway that has another one.
+    pub gateways: Vec<String>,
 }
 
 /// A node, as the server sees it.
 #[async_trait]
 pub trait Vouch: Send + Sync {
-    /// Ends the walls of instances. When it returns, no process of theirs exists and nothing that
-    /// the node holds for them is used any more. Gives what it ended.
+    /// Ends the walls of instances. When it returns, no process of theirs exists, nothing that the
+    /// node holds for them is used any more, and nothing goes on with a gateway that is not
+    /// enrolled. Gives what it ended.
     async fn end(&self, cut: Cut) -> Result<Ended, LinkError>;
+
+    /// The instances that this process of the node has. What an earlier one had is gone.
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError>;
 }

@@ -36,7 +36,7 @@ pub use instance::{Assurance, Instance, Posture};
 pub use key::{EnrolledKey, KeyOwner, KeyPurpose};
 pub use lifecycle::InvalidTransition;
 pub use person::{Person, Role};
-pub use point::{JoinToken, LeaseRow, Point, PointKind, TreeOwner};
+pub use point::{JoinToken, LeaseRow, Point, PointKind, TreeOwner, Unaccounted};
 pub use policy::PolicyVersion;
 pub use receipt::Receipt;
 pub use record::{Event, EventKind, Record, RecordError, Source};

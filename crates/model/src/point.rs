@@ -74,6 +74,23 @@ pub struct TreeOwner {
     pub epoch: u64,
     /// Whether the owner gave it back, with everything that it recorded about it handed over.
     pub released: bool,
+    /// How many uses of the tree the owner may have recorded that the server has not got.
+    pub window: u32,
+    /// Earlier owners, each once, whose logs may hold uses of the tree that the server has not got.
+    pub unaccounted: Vec<Unaccounted>,
+}
+
+/// What a gateway may have recorded about a tree that was taken over from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unaccounted {
+    /// The gateway that owned the tree.
+    pub gateway: Id<Gateway>,
+    /// Most uses that it may have recorded.
+    pub uses: u32,
+    /// The revision of the last take-over from it. What was delegated later was not used by it, and
+    /// the end of its log that it tells with this revision in force comes after all of it.
+    pub since: Revision,
 }
 
 impl Point {

@@ -41,6 +41,10 @@ pub struct PointReceipt {
     pub millis: u64,
     /// What it ended, as far as it said.
     pub ended: Ended,
+    /// It acknowledged, and did not say what it ended until its lease ended: there may be effects
+    /// that are not listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
 }
 
 /// How it is known that nothing goes on at a point.

@@ -92,6 +92,8 @@ event_kinds! {
     KillCompleted = "kill.completed",
     /// A gateway became the owner of a delegation tree, or gave it back.
     TreeOwned = "tree.owned",
+    /// Everything that a lost owner of a delegation tree recorded about it is in the log.
+    TreeAccounted = "tree.accounted",
     /// A person asked for a launch.
     RunRequested = "run.requested",
     /// A node took up a launch.
@@ -110,6 +112,9 @@ event_kinds! {
     CallIntent = "call.intent",
     /// What became of a permitted action.
     CallOutcome = "call.outcome",
+    /// A part of a permitted action went out, or of an answer to an agent, after the lease had
+    /// ended that allowed it: the gateway was stopped in between.
+    EffectLate = "effect.late",
     /// An action was denied.
     CallDenied = "call.denied",
     /// A count of denials past the named rate, with the first and the last.

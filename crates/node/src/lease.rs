@@ -115,6 +115,7 @@ impl Lease {
             in_force,
             head: None,
             address: None,
+            telling: None,
         };
         let number = self.holder().ask(self.clock.boot()).number;
         let answer = self.control.lease_renew(ask).await;
@@ -139,12 +140,15 @@ impl Lease {
             while self.check().is_err() {
                 sleep(LOOK_EVERY).await;
             }
+            metrics::gauge!("aims_node_lease_held").set(1.0);
             let why = loop {
                 sleep(LOOK_EVERY).await;
                 if let Err(why) = self.check() {
                     break why;
                 }
             };
+            metrics::gauge!("aims_node_lease_held").set(0.0);
+            metrics::counter!("aims_node_leases_lost_total").increment(1);
             let ended = lives.end_all().await;
             tracing::warn!(%why, ended, "the lease is lost; what ran here was ended");
         }

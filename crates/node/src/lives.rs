@@ -72,6 +72,7 @@ impl Lives {
             ended,
         };
         entries.running.insert(instance, entry);
+        metrics::gauge!("aims_node_instances").increment(1.0);
         drop(entries);
         Life {
             instance,
@@ -114,6 +115,11 @@ impl Lives {
                 .collect()
         };
         wait_for(ending).await
+    }
+
+    /// What runs.
+    pub(crate) fn held(&self) -> Vec<Id<Instance>> {
+        self.entries().running.keys().copied().collect()
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -186,6 +192,7 @@ impl Life {
 impl Drop for Life {
     fn drop(&mut self) {
         self.of.entries().running.remove(&self.instance);
+        metrics::gauge!("aims_node_instances").decrement(1.0);
     }
 }
 

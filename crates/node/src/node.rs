@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aims_crypto::Signer;
+use aims_edge::Enrolled;
 use aims_lease::Terms;
 use aims_links::{Control, Cut, Endpoint, LinkError, Refusal, Vouch};
 use aims_model::Point;
 use aims_model::receipt::Ended;
-use aims_types::{Clock, Entropy, Id, Node as NodeKind, Revision, SpiffeId};
+use aims_types::{Clock, Entropy, Id, Instance, Node as NodeKind, Revision, SpiffeId};
 use aims_walls::stage::Stage;
 use aims_walls::{Launcher, Stdio3};
 use async_trait::async_trait;
@@ -54,6 +55,9 @@ pub struct NodeConfig {
     pub uid_count: u32,
     /// The terms of its lease, the same as the server's.
     pub terms: Terms,
+    /// Which gateways' keys are enrolled: kept by the node as the server says, for the way to a
+    /// gateway that is elsewhere.
+    pub enrolled: Enrolled,
 }
 
 /// One host's node.
@@ -121,6 +125,11 @@ impl Node {
     /// The server's state at `revision` is the first that this node acts on: it was linked at it.
     pub fn joined(&self, revision: Revision) {
         self.lease.is_in_force(revision);
+    }
+
+    /// Whether it may start something: it holds a lease, and what that needs is in force.
+    pub fn is_ready(&self) -> bool {
+        !self.stopping.is_cancelled() && self.lease.check().is_ok()
     }
 
     /// Serves `aims run` on `listener` and keeps the lease until [`Node::drain`].
@@ -239,11 +248,17 @@ impl Vouch for Node {
                 over.iter().for_each(CancellationToken::cancel);
             });
         }
+        let gateways = cut.gateways.into_iter().collect();
+        self.config.enrolled.replace(cut.revision, gateways).await;
         self.lease.is_in_force(cut.revision);
         Ok(Ended {
             instances: u32::try_from(ended).unwrap_or(u32::MAX),
             ..Ended::default()
         })
+    }
+
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError> {
+        Ok(self.lives.held())
     }
 }
 

@@ -27,8 +27,8 @@ use crate::node::Node;
 use crate::run::RunRequest;
 use crate::uids::HostUid;
 
-/// Pause between attempts to tell the server that an instance ended.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// First and longest pause between attempts to tell the server that an instance ended.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// What `aims run` exits with when nothing was started, as `env` and `timeout` do.
 const EXIT_KILLED: i32 = 128;
 
@@ -274,20 +274,37 @@ impl Node {
         code
     }
 
-    /// Tells the server until it answers: the end of an instance must not be lost. A node that
-    /// stops gives up when its lease is over, as the server knows the end from that.
+    /// Tells the server until it answers: the end of an instance must not be lost. Less and less
+    /// often, as it may be away for long. A node that stops gives up when its lease is over, as the
+    /// server knows the end from that.
     async fn report_end(&self, instance: Id<Instance>, how: &str) {
         let ended = EndedInstance {
             node: self.config.id,
             instance,
             how: how.to_owned(),
         };
-        while let Err(error) = self.control.instance_ended(ended.clone()).await {
-            tracing::warn!(%error, %instance, "the server does not know of the end yet");
+        let mut pause = RETRY_PAUSES.0;
+        loop {
+            match self.control.instance_ended(ended.clone()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(refusal)) => {
+                    metrics::counter!("aims_node_ends_refused_total").increment(1);
+                    let Refusal { code, reason, .. } = refusal;
+                    tracing::error!(%instance, %code, reason, "the server refuses to note the end");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %instance, "the server does not know of the end yet");
+                }
+            }
             if self.stopping.is_cancelled() && self.lease.check().is_err() {
                 return;
             }
-            sleep(RETRY_PAUSE).await;
+            self.stopping.run_until_cancelled(sleep(pause)).await;
+            if self.stopping.is_cancelled() {
+                sleep(RETRY_PAUSES.0).await;
+            }
+            pause = (pause * 2).min(RETRY_PAUSES.1);
         }
     }
 

@@ -34,6 +34,8 @@ pub const BRANCHES_MAX: usize = 64;
 /// Deepest nesting of brackets in a policy text.
 pub const BRACKETS_DEPTH_MAX: usize = 64;
 
+/// The attribute of the context below which the number of calls is.
+const SESSION: &str = "session";
 /// How far a policy may follow attributes from one entity to the next: `principal.owner.name`.
 /// What lies further is not among the entities of a request.
 const DEREFERENCE_LEVEL_MAX: u32 = 2;
@@ -50,6 +52,7 @@ pub(crate) struct Inner {
     /// Requirements; all have the effect `permit`, which here says "applies".
     pub(crate) requirements: cedar_policy::PolicySet,
     pub(crate) known: HashMap<PolicyId, Known>,
+    counts_calls: bool,
     text: String,
     warnings: Vec<PolicyError>,
 }
@@ -76,7 +79,9 @@ impl PolicySet {
         let mut sorted = Sorted::default();
         let mut errors = Vec::new();
         let mut place = 0;
+        let mut counts_calls = false;
         for policy in parsed.policies() {
+            counts_calls |= expression::may_read(policy, SESSION);
             let written = policy.to_cedar().unwrap_or_default();
             let found = text.get(place..).and_then(|rest| rest.find(&written));
             place = place.saturating_add(found.unwrap_or(0));
@@ -105,6 +110,7 @@ impl PolicySet {
             rules,
             requirements,
             known,
+            counts_calls,
             text: text.to_owned(),
             warnings,
         })))
@@ -113,6 +119,12 @@ impl PolicySet {
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// Whether a policy may look at how many calls were permitted before
+    /// (`context.session.calls`).
+    pub fn counts_calls(&self) -> bool {
+        self.0.counts_calls
     }
 
     /// The schema that it was validated against.

@@ -213,6 +213,14 @@ impl Reader for Session {
         run!(self, tree_owners::by_task, task)
     }
 
+    async fn tree_owners_without(
+        &mut self,
+        gateway: Id<types::Gateway>,
+        limit: u32,
+    ) -> Result<Vec<TreeOwner>, Error> {
+        run!(self, tree_owners::without, gateway, limit)
+    }
+
     async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error> {
         run!(self, cutoffs::all)
     }
@@ -235,6 +243,15 @@ impl Reader for Session {
 
     async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error> {
         run!(self, log::entries_of_task, task)
+    }
+
+    async fn log_entries_of_gateways(
+        &mut self,
+        task: Id<types::Task>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error> {
+        run!(self, log::entries_of_gateways, task, skip, limit)
     }
 
     async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error> {
@@ -343,6 +360,14 @@ impl Txn for Session {
 
     async fn tree_owner_put(&mut self, owner: &TreeOwner) -> Result<(), Error> {
         run!(self, tree_owners::put, owner)
+    }
+
+    async fn tree_accounted(
+        &mut self,
+        task: Id<types::Task>,
+        gateway: Id<types::Gateway>,
+    ) -> Result<(), Error> {
+        run!(self, tree_owners::accounted, task, gateway)
     }
 
     async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error> {

@@ -95,6 +95,7 @@ claims! {
     points::leases_are_replaced_and_forgotten,
     points::a_lease_that_is_rolled_back_is_none,
     points::a_tree_has_one_owner_after_the_other,
+    points::who_is_unaccounted_for_stays_until_it_is_not,
     points::of_racing_claims_on_a_tree_exactly_one_wins,
     replay::a_value_is_used_once,
     replay::of_two_racing_uses_exactly_one_is_the_first,

@@ -172,6 +172,13 @@ pub trait Reader: Send {
     async fn leases(&mut self) -> Result<Vec<LeaseRow>, Error>;
     /// Who owns the delegation tree of a task.
     async fn tree_owner(&mut self, task: Id<types::Task>) -> Result<Option<TreeOwner>, Error>;
+    /// The owners of the trees for which a gateway is unaccounted, in the order of their tasks, at
+    /// most `limit`.
+    async fn tree_owners_without(
+        &mut self,
+        gateway: Id<types::Gateway>,
+        limit: u32,
+    ) -> Result<Vec<TreeOwner>, Error>;
     /// All cut-offs.
     async fn cutoffs(&mut self) -> Result<Vec<CutOff>, Error>;
     /// Records of the server's own outbox after number `after`, in order, at most `limit`.
@@ -184,6 +191,14 @@ pub trait Reader: Send {
     async fn log_entries(&mut self, from: u64, limit: u32) -> Result<Vec<LogEntry>, Error>;
     /// The entries of a task, in order.
     async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error>;
+    /// The entries of a task that gateways wrote, in order, after the first `skip` of them, at most
+    /// `limit`.
+    async fn log_entries_of_gateways(
+        &mut self,
+        task: Id<types::Task>,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error>;
     /// What a decision used, by its commitment; `None` if it never was or is erased.
     async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error>;
 }
@@ -251,6 +266,13 @@ pub trait Txn: Reader {
     /// Stores who owns a tree, or replaces the owner: fails with [`Error::Raced`] unless the new
     /// epoch is that of the stored row (the same owner, released), or one more. The first is 1.
     async fn tree_owner_put(&mut self, owner: &TreeOwner) -> Result<(), Error>;
+    /// Forgets that a gateway is unaccounted for in the tree of a task; fails with
+    /// [`Error::Raced`] if it is not.
+    async fn tree_accounted(
+        &mut self,
+        task: Id<types::Task>,
+        gateway: Id<types::Gateway>,
+    ) -> Result<(), Error>;
     /// Adds a cut-off. Cut-offs are never changed or removed.
     async fn cutoff_insert(&mut self, cutoff: &CutOff) -> Result<(), Error>;
     /// Remembers a single-use value until `expires_at`, inclusive; `false` if it was used before.

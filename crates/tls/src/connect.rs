@@ -93,6 +93,11 @@ impl Connector {
         })
     }
 
+    /// The instant by which the certificates of servers are judged.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Begins and completes a handshake over `io`.
     ///
     /// The peer may still refuse this side: in TLS 1.3 a client learns of that by its first read.

@@ -38,6 +38,8 @@ struct Question {
     answer: Option<Answered>,
     ended: bool,
     used: Option<Id<Decision>>,
+    /// Since which epoch of the task's tree an answer is void: the tree was taken over after it.
+    void_from: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +74,7 @@ impl Approvals {
             answer: None,
             ended: false,
             used: None,
+            void_from: None,
         };
         match self.asked.insert(id, question) {
             None => Ok(()),
@@ -140,6 +143,22 @@ impl Approvals {
         }
     }
 
+    /// The tree of a task was taken over from an owner that may have used what was approved: of
+    /// that nothing is left, except for what this owner recorded itself.
+    pub(super) fn taken_over(&mut self, task: Id<Task>, epoch: u64) -> Result<(), Problem> {
+        let asked = self.asked.iter_mut();
+        for (id, question) in asked.filter(|(_, question)| question.task == task) {
+            let Some(answer) = question.answer else {
+                continue;
+            };
+            if answer.approve && !question.ended && question.used.is_none() {
+                return Err(wrong(*id, ApprovalProblem::Kept));
+            }
+            question.void_from.get_or_insert(epoch);
+        }
+        Ok(())
+    }
+
     /// A permit for which an approval is required names one that was given for exactly it by a
     /// person who may, and that no other permit used.
     pub(super) fn used(
@@ -174,6 +193,13 @@ impl Approvals {
         if let Some((member, _)) = same.iter().find(|(_, same)| !same) {
             let approval = named;
             return Err(PermitProblem::OtherQuestion { approval, member }.into());
+        }
+        let epoch = body.members.get("epoch").and_then(Value::as_u64);
+        if question
+            .void_from
+            .is_some_and(|from| epoch.is_none_or(|epoch| epoch >= from))
+        {
+            return Err(PermitProblem::ApprovalVoid(named).into());
         }
         match question.used.replace(decision) {
             Some(other) if other != decision => Err(PermitProblem::ApprovalTwice(named).into()),

@@ -10,6 +10,9 @@ use super::grants::Recorded;
 use super::permit::Wrong;
 use super::{PermitProblem, Problem};
 
+/// What can be late: a piece that went to a tool or a host, or one that went to the agent.
+const LATE: [&str; 2] = ["sent", "delivered"];
+
 /// What permits refer to, and every permit.
 #[derive(Default)]
 pub(super) struct Calls {
@@ -114,6 +117,28 @@ impl Calls {
                 decision: decision.to_string(),
             }),
         }
+    }
+
+    /// A late effect of a permit, before or after its outcome, or of an answer that rests on none.
+    pub(super) fn late(&self, record: &Record) -> Result<(), Problem> {
+        let body = Body::of(record);
+        body.number("late_millis")?;
+        body.number("lease_ended_at")?;
+        if !LATE.contains(&body.text("what")?) {
+            return Err(body.missing("what"));
+        }
+        let Some(decision) = body.optional::<Id<Decision>>("decision_id")? else {
+            return Ok(());
+        };
+        let permit = self.permits.get(&decision);
+        let is_its =
+            |permit: &Permit| permit.source == record.source && permit.task == record.event.task;
+        if permit.is_some_and(is_its) {
+            return Ok(());
+        }
+        Err(Problem::LateWithoutIntent {
+            decision: decision.to_string(),
+        })
     }
 
     /// The instance, if it was attested.

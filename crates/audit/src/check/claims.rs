@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use aims_json::{Object, Value};
-use aims_model::{EventKind, Record};
+use aims_model::{EventKind, Record, Source};
 
 use super::Problem;
 use super::approvals::{self, Approvals};
@@ -40,7 +40,12 @@ pub(super) struct Body<'a> {
 }
 
 impl Claims {
-    pub(super) fn note(&mut self, record: &Record) -> Result<(), Problem> {
+    /// Takes note of a record; `records` says how many of a source are in the log before it.
+    pub(super) fn note(
+        &mut self,
+        record: &Record,
+        records: impl Fn(Source) -> u64,
+    ) -> Result<(), Problem> {
         let kind = record.event.kind;
         if !may_write(record.source, kind) {
             let origin = record.source;
@@ -72,12 +77,14 @@ impl Claims {
             }
             EventKind::Killed => self.cuts.killed(body),
             EventKind::KillCompleted => self.cuts.completed(body),
-            EventKind::TreeOwned => self.trees.owned(body),
+            EventKind::TreeOwned => self.owned(body),
+            EventKind::TreeAccounted => self.trees.accounted(body, records),
             EventKind::InstanceAttested => self.calls.attested(record),
             EventKind::InstanceEnded => self.cuts.instance_ended(body),
             EventKind::TokenIssued => self.calls.token(record),
             EventKind::CallIntent => self.intent(record),
             EventKind::CallOutcome => self.calls.outcome(record),
+            EventKind::EffectLate => self.calls.late(record),
             _ => Ok(()),
         }
     }
@@ -85,6 +92,18 @@ impl Claims {
     fn created(&mut self, body: Body<'_>) -> Result<(), Problem> {
         body.text("trust_domain")?.clone_into(&mut self.domain);
         Ok(())
+    }
+
+    /// A tree is not taken over where a call may have used any amount, nor with approvals that may
+    /// have been used.
+    fn owned(&mut self, body: Body<'_>) -> Result<(), Problem> {
+        match self.trees.owned(body)? {
+            Some((task, _)) if self.grants.limits_sums(task) => {
+                Err(Problem::Tree(task.to_string()))
+            }
+            Some((task, epoch)) => self.approvals.taken_over(task, epoch),
+            None => Ok(()),
+        }
     }
 
     fn approval(&mut self, record: &Record) -> Result<(), Problem> {

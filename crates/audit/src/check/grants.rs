@@ -103,6 +103,12 @@ impl Grants {
         self.initiators.get(&task).copied()
     }
 
+    /// Whether the sum of an argument is limited anywhere in a task.
+    pub(super) fn limits_sums(&self, task: Id<Task>) -> bool {
+        let mut grants = self.grants.values().filter(|grant| grant.task == task);
+        grants.any(|grant| !grant.authority.limits().sums().is_empty())
+    }
+
     pub(super) fn get(&self, digest: &Digest) -> Option<&Recorded> {
         self.grants.get(digest)
     }

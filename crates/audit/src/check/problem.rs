@@ -80,6 +80,17 @@ pub enum Problem {
     /// A delegation tree has two owners at once, or an earlier one again.
     #[error("the owner of the tree of task `{0}` does not follow the one before it")]
     Tree(String),
+    /// A gateway is taken to have handed over everything about a tree, and it is not so.
+    #[error(
+        "gateway `{gateway}` is said to be accounted for in the tree of task `{task}`, and it was \
+         not lost, or its records do not go so far"
+    )]
+    Accounted {
+        /// The task.
+        task: String,
+        /// The gateway.
+        gateway: String,
+    },
     /// Two certificates have the same serial number.
     #[error("the certificate `{0}` was issued before")]
     SerialTwice(String),
@@ -105,6 +116,12 @@ pub enum Problem {
     /// outcome.
     #[error("an outcome of `{decision}`, which was never permitted or has its outcome already")]
     OutcomeWithoutIntent {
+        /// The decision it names.
+        decision: String,
+    },
+    /// A late effect belongs to no permitted action of its source and task.
+    #[error("a late effect of `{decision}`, which was never permitted")]
+    LateWithoutIntent {
         /// The decision it names.
         decision: String,
     },
@@ -227,6 +244,9 @@ pub enum ApprovalProblem {
     /// It was not recorded before.
     #[error("was never asked")]
     Unknown,
+    /// It was given while a gateway owned the task's tree that may have used it.
+    #[error("was left standing when the tree of its task was taken over")]
+    Kept,
     /// It has its answer, or ended.
     #[error("was answered before, or had ended")]
     Over,
@@ -342,4 +362,7 @@ pub enum PermitProblem {
     /// The approval was used for another action before.
     #[error("it rests on the approval `{0}`, which was used before")]
     ApprovalTwice(String),
+    /// The approval was given before the tree of the task was taken over.
+    #[error("it rests on the approval `{0}`, which the owner before may have used")]
+    ApprovalVoid(String),
 }

@@ -10,7 +10,7 @@ use aims_tlog::{NoteSigner, TilePath};
 use super::*;
 use crate::testing::{
     Log, authority, consent, decision, denial, enrolments, event, gateway, gateway_events, grant,
-    id, intent, key_body, keys, kid, launches, outcome, records, root_grant, server_events,
+    id, intent, key_body, keys, kid, late, launches, outcome, records, root_grant, server_events,
     signed_consent, signer, started, started_event, task,
 };
 
@@ -568,6 +568,28 @@ fn an_outcome_without_its_permit_is_found() {
     ));
     by_another.extend(records(Source::Gateway(id(78)), &[outcome(1)]));
     assert_eq!(problem(check(&Log::of(&by_another))).1, expected);
+}
+
+#[test]
+fn a_late_effect_without_its_permit_is_found() {
+    let decision = id::<aims_types::Decision>(1).to_string();
+    let expected = Problem::LateWithoutIntent { decision };
+    let good = [intent(1, "read_file"), late(1), outcome(1), late(1)];
+    check_events(&server_events(), &good).unwrap();
+    let of_another_task = [intent(1, "read_file"), late(1).of_task(id(6))];
+    for events in [&[late(1)][..], &of_another_task] {
+        assert_eq!(problem(check_events(&server_events(), events)).1, expected);
+    }
+    for (member, value) in [
+        ("what", Value::from("thought")),
+        ("late_millis", Value::Null),
+    ] {
+        let mut wrong = late(1);
+        wrong.body = wrong.body.with(member, value);
+        let found = problem(check_events(&server_events(), &[intent(1, "x"), wrong])).1;
+        let kind = EventKind::EffectLate;
+        assert_eq!(found, Problem::Member { kind, member });
+    }
 }
 
 #[test]

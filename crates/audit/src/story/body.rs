@@ -36,6 +36,11 @@ impl<'a> Body<'a> {
         self.get(name)?.as_u64()
     }
 
+    /// Whether a member is there and true.
+    pub(super) fn flag(self, name: &str) -> bool {
+        self.get(name).and_then(Value::as_bool).unwrap_or_default()
+    }
+
     pub(super) fn time(self, name: &str) -> Option<Timestamp> {
         self.number(name).map(Timestamp::from_unix_millis)
     }

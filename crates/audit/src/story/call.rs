@@ -1,6 +1,6 @@
 //! Decisions on actions, and what became of them.
 
-use aims_types::Digest;
+use aims_types::{Digest, Timestamp};
 use serde::Serialize;
 
 use super::{Place, UsedApproval};
@@ -56,6 +56,21 @@ pub struct Call {
     pub revision: Option<u64>,
     /// What became of it; for a permit, `None` means that it is under way or unknown.
     pub outcome: Option<Outcome>,
+    /// Pieces of it that went out after the lease had ended that allowed them.
+    pub late: Vec<LateEffect>,
+}
+
+/// A piece of an action that went out late, because its gateway had been stopped.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LateEffect {
+    /// Where it is recorded.
+    pub place: Place,
+    /// `sent` to a tool or a host, or `delivered` to the agent.
+    pub what: String,
+    /// By how much, at least.
+    pub millis: Option<u64>,
+    /// When the lease had ended.
+    pub lease_ended_at: Option<Timestamp>,
 }
 
 /// What a hop would have allowed instead.

@@ -60,6 +60,8 @@ pub struct KilledPoint {
     pub unknown: Vec<UnknownEffect>,
     /// How many more of these there were.
     pub unknown_more: u64,
+    /// It acknowledged and did not tell what it ended.
+    pub untold: bool,
 }
 
 /// An action that had been handed on when it was cut.

@@ -12,8 +12,8 @@ use aims_types::{Id, Task, Timestamp};
 
 use super::body::{Body, shown};
 use super::{
-    Call, End, Ended, Instance, Launch, Other, Outcome, Place, STORY_RECORDS_MAX, Story,
-    StoryError, Token, Verdict,
+    Call, End, Ended, Instance, LateEffect, Launch, Other, Outcome, Place, STORY_RECORDS_MAX,
+    Story, StoryError, Token, Verdict,
 };
 use parts::{call, flood, instance, launch_refusal, other, request_refused, session, start};
 
@@ -50,8 +50,8 @@ pub(super) fn read<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Result<St
     for one in &told {
         telling.tell(one);
     }
-    // Clocks differ between sources: an outcome may seem to come before its intent.
-    telling.late_outcomes();
+    // Clocks differ, and may go back: what follows on an intent may seem to come before it.
+    telling.follow_up();
     Ok(telling.story)
 }
 
@@ -116,6 +116,7 @@ struct Telling {
     calls: HashMap<String, usize>,
     approvals: HashMap<String, usize>,
     outcomes: Vec<(String, Outcome, Other)>,
+    late: Vec<(String, LateEffect, Other)>,
 }
 
 impl Telling {
@@ -146,6 +147,7 @@ impl Telling {
             calls: HashMap::new(),
             approvals: HashMap::new(),
             outcomes: Vec::new(),
+            late: Vec::new(),
         }
     }
 
@@ -199,6 +201,7 @@ impl Telling {
             }
             EventKind::CallDenied => self.call(call(one.place(), body, None), body),
             EventKind::CallOutcome => self.outcome(one),
+            EventKind::EffectLate => self.late_effect(one),
             EventKind::CallDeniedMany => self.story.floods.push(flood(one)),
             EventKind::ServerSession => self.story.sessions.push(session(one)),
             _ => self.story.other.push(other(one)),
@@ -301,12 +304,32 @@ impl Telling {
             .push((decision.to_owned(), outcome, other(one)));
     }
 
-    fn late_outcomes(&mut self) {
+    fn late_effect(&mut self, one: &Told) {
+        let body = one.body();
+        let late = LateEffect {
+            place: one.place(),
+            what: body.text("what").unwrap_or_else(|| "unknown".to_owned()),
+            millis: body.number("late_millis"),
+            lease_ended_at: body.time("lease_ended_at"),
+        };
+        let decision = body.raw("decision_id").unwrap_or_default();
+        self.late.push((decision.to_owned(), late, other(one)));
+    }
+
+    /// Tells with their calls what became of them.
+    fn follow_up(&mut self) {
         for (decision, outcome, other) in std::mem::take(&mut self.outcomes) {
             let at = self.calls.get(&decision).copied();
             let call = at.and_then(|at| self.story.calls.get_mut(at));
             match call.filter(|call| call.outcome.is_none()) {
                 Some(call) => call.outcome = Some(outcome),
+                None => self.story.other.push(other),
+            }
+        }
+        for (decision, late, other) in std::mem::take(&mut self.late) {
+            let at = self.calls.get(&decision).copied();
+            match at.and_then(|at| self.story.calls.get_mut(at)) {
+                Some(call) => call.late.push(late),
                 None => self.story.other.push(other),
             }
         }

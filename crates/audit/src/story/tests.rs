@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{
-    decision, event, gateway, gateway_events, id, intent, launches, outcome, records,
+    decision, event, gateway, gateway_events, id, intent, late, launches, outcome, records,
     started_event, task,
 };
 
@@ -167,6 +167,22 @@ fn an_outcome_is_told_with_its_permit_whatever_the_clocks_say() {
     early.at = Timestamp::from_unix_secs(1);
     let story = read(&of(&[], &[intent(1, "read_file"), early])).unwrap();
     assert!(story.calls[0].outcome.is_some());
+}
+
+#[test]
+fn a_late_effect_is_told_with_its_call() {
+    let mut early = late(1);
+    early.at = Timestamp::from_unix_secs(1);
+    let records = of(&[], &[intent(1, "read_file"), early, outcome(1), late(2)]);
+    let story = read(&records).unwrap();
+    let [call] = story.calls.as_slice() else {
+        panic!("{story:?}");
+    };
+    assert_eq!(call.late.len(), 1);
+    assert_eq!(story.other.len(), 1, "what belongs to no call is told, too");
+    let text = render(&story, Style::default());
+    let expected = "late effect: sent 120 ms after the lease of its gateway had ended";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

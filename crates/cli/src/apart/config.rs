@@ -26,8 +26,19 @@ pub(crate) struct PointConfig {
     /// A gateway's connections to hosts outside.
     #[serde(default)]
     pub(crate) egress: EgressConfig,
+    /// Health and metrics.
+    #[serde(default)]
+    api: PointApi,
     node: Option<NodeSection>,
     gateway: Option<GatewaySection>,
+}
+
+/// Where it shows health and metrics, plain HTTP, to whoever reaches it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PointApi {
+    /// Where it listens; each kind of point has a default of its own.
+    listen: Option<SocketAddr>,
 }
 
 /// What only a node has.
@@ -64,7 +75,19 @@ pub(crate) struct GatewaySection {
 }
 
 const fn listen() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8710)
+    on_loopback(8710)
+}
+
+const fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Health and metrics of a point; the server's are at 8700.
+const fn default_listen(kind: PointKind) -> SocketAddr {
+    match kind {
+        PointKind::Gateway => on_loopback(8702),
+        PointKind::Node => on_loopback(8703),
+    }
 }
 
 fn call_secs_max() -> u64 {
@@ -96,7 +119,20 @@ impl PointConfig {
             "`{}` describes one node or one gateway: it has a table `node` or a table `gateway`",
             path.display()
         );
-        Ok(config)
+        config.lease.terms()?;
+        Ok(config.with_defaults())
+    }
+
+    /// With the defaults that depend on what it describes.
+    fn with_defaults(mut self) -> Self {
+        let listen = self.api_listen();
+        self.api.listen = Some(listen);
+        self
+    }
+
+    /// Where it shows health and metrics.
+    pub(crate) fn api_listen(&self) -> SocketAddr {
+        self.api.listen.unwrap_or(default_listen(self.kind()))
     }
 
     /// What it describes.
@@ -123,5 +159,45 @@ impl PointConfig {
     /// The node's Unix socket.
     pub(crate) fn node_socket(&self) -> Result<PathBuf> {
         Ok(self.node()?.runtime_dir.join("node.sock"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMON: &str = r#"
+        server = "server.example.org:8701"
+        data_dir = "/var/lib/aims/data"
+        stage_dir = "/var/lib/aims/stage"
+        master_key_file = "/etc/aims/master.key"
+    "#;
+    const NODE: &str = "[node]\nruntime_dir = \"/run/aims\"\ngateway = \"g:8710\"\n";
+    const GATEWAY: &str = "[gateway]\naddress = \"g:8710\"\n";
+
+    fn load(rest: &str) -> Result<PointConfig> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("point.toml");
+        std::fs::write(&path, format!("{COMMON}{rest}")).unwrap();
+        PointConfig::load(&path)
+    }
+
+    #[test]
+    fn each_kind_shows_its_health_at_a_port_of_its_own() {
+        let listen = |rest: &str| load(rest).unwrap().api_listen().to_string();
+        assert_eq!(listen(GATEWAY), "127.0.0.1:8702");
+        assert_eq!(listen(NODE), "127.0.0.1:8703");
+        let other = format!("{NODE}[api]\nlisten = \"127.0.0.1:0\"\n");
+        assert_eq!(listen(&other), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn a_point_is_one_thing_and_says_nothing_unknown() {
+        let both = format!("{NODE}{GATEWAY}");
+        let unknown = format!("{NODE}uid_bass = 1\n");
+        let lease = format!("{NODE}[lease]\nlength_millis = 1\n");
+        for bad in [both.as_str(), "", &unknown, &lease] {
+            assert!(load(bad).is_err(), "{bad}");
+        }
     }
 }

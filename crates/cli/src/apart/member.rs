@@ -256,7 +256,7 @@ impl Member {
             self.trust(),
             Expected::from(server),
         )?;
-        Ok(Links::new(aims_grpc_api::dial(&self.server, connector)))
+        Ok(Links::new(&self.server, connector))
     }
 
     /// Renews the certificate from half of its life, until `stopping`.
@@ -291,6 +291,8 @@ impl Member {
         self.identity.renew(svid, authority, self.signer())?;
         self.trust.replace(bundle);
         self.membership = renewed;
+        // The server ends each connection with the certificate that it began with.
+        links.redial();
         Ok(())
     }
 }

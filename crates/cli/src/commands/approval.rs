@@ -8,7 +8,7 @@ use aims_types::ambient::SystemClock;
 use aims_types::{Clock, Name};
 use anyhow::{Result, ensure};
 
-use crate::output::{Output, instant, table};
+use crate::output::{Output, instant, plain, table};
 
 pub(super) async fn list(mut client: Client, all: bool, output: Output) -> Result<()> {
     let path = if all {
@@ -27,7 +27,7 @@ pub(super) async fn list(mut client: Client, all: bool, output: Output) -> Resul
                 approval.id.to_string(),
                 approval.stage.as_str().to_owned(),
                 asked.agent.path().to_owned(),
-                format!("{}/{}", asked.server, asked.tool),
+                plain(&format!("{}/{}", asked.server, asked.tool)).into_owned(),
                 instant(approval.deadline),
             ]
         });
@@ -83,7 +83,8 @@ fn in_words(approval: &Approval) -> String {
         ["required by", &requirements.join(", ")],
         ["until", &instant(approval.deadline)],
     ]
-    .map(|[name, value]| [name.to_owned(), value.to_owned()]);
+    // What an agent or a server wrote does nothing to the terminal in which a person decides.
+    .map(|[name, value]| [name.to_owned(), plain(value).into_owned()]);
     table(["approval", &approval.id.to_string()], facts)
 }
 

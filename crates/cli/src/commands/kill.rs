@@ -63,14 +63,15 @@ fn shown(kind: KillKind, id: &str, receipt: &Receipt) -> String {
     if more > 0 {
         effects.push(format!("  and {more} more"));
     }
-    let is_silent = receipt.points.iter().any(|p| p.how == How::Lapsed);
+    let is_silent = |p: &PointReceipt| p.how == How::Lapsed || p.untold;
+    let is_silent = receipt.points.iter().any(is_silent);
     let effects = if effects.is_empty() && is_silent {
-        "what a lapsed point had handed on is unknown".to_owned()
+        "what a point had handed on that lapsed or did not tell is unknown".to_owned()
     } else if effects.is_empty() {
         "no call had been handed on: no effect is unknown".to_owned()
     } else {
         if is_silent {
-            effects.push("  and what a lapsed point had handed on".to_owned());
+            effects.push("  and what a point had handed on that lapsed or did not tell".to_owned());
         }
         let listed = effects.join("\n");
         format!("handed on before the cut, effect unknown:\n{listed}")
@@ -87,6 +88,7 @@ fn shown(kind: KillKind, id: &str, receipt: &Receipt) -> String {
 
 fn row(point: &PointReceipt, receipt: &Receipt) -> [String; 4] {
     let (how, ended) = match point.how {
+        How::Acknowledged if point.untold => ("acknowledged".to_owned(), "not told".to_owned()),
         How::Acknowledged => ("acknowledged".to_owned(), ended(&point.ended)),
         // Silence tells nothing of what was under way.
         How::Lapsed => (
@@ -136,6 +138,7 @@ mod tests {
             how,
             millis: 12,
             ended,
+            untold: false,
         };
         let cut = Ended {
             calls: 1,
@@ -169,7 +172,7 @@ mod tests {
             "1 call, 2 tool servers",
             "its lease of 5000 ms ran out",
             "git/git_commit",
-            "and what a lapsed point had handed on",
+            "and what a point had handed on that lapsed",
             "1970-01-01 00:01:01Z",
         ] {
             assert!(text.contains(words), "{words}: {text}");

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::args::LogCommand;
 use crate::failure::DoesNotHold;
-use crate::output::{Output, instant, table};
+use crate::output::{Output, instant, plain, table};
 
 /// Longest file of the log, in bytes: a full bundle of the longest entries.
 const FILE_LEN_MAX: usize = 256 * (65_535 + 2);
@@ -55,6 +55,10 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
         "kinds": report.kinds,
         "keys": report.keys,
         "open_intents": report.open_intents,
+        "grants_verified": report.grants_verified,
+        "permits_verified": report.permits_verified,
+        "answers_verified": report.answers_verified,
+        "open_kills": report.open_kills,
     });
     output.show(&value, |_| show(&report))
 }
@@ -94,8 +98,8 @@ fn show(report: &LogReport) -> String {
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
     format!(
-        "{} holds {} records under {}\n{}\n{}\n{} keys enrolled, {} grants and {} permits verified; {} permitted actions without an outcome so \
-         far",
+        "{} holds {} records under {}\n{}\n{}\n{} keys enrolled; verified: {} grants, {} permits, \
+         {} answers of people; {} permitted actions without an outcome so far{}",
         report.origin,
         report.size,
         report.root,
@@ -104,8 +108,19 @@ fn show(report: &LogReport) -> String {
         report.keys.len(),
         report.grants_verified,
         report.permits_verified,
+        report.answers_verified,
         report.open_intents.len(),
+        open_kills(report),
     )
+}
+
+/// The kills whose receipt is missing: each of them, since there should be none for long.
+fn open_kills(report: &LogReport) -> String {
+    if report.open_kills.is_empty() {
+        return "; every kill has its receipt".to_owned();
+    }
+    let kills: Vec<_> = report.open_kills.iter().map(|kill| plain(kill)).collect();
+    format!("\nkills without a receipt so far: {}", kills.join(", "))
 }
 
 /// The log over HTTP, as anybody may read it.

@@ -6,7 +6,7 @@ use aims_json::Object;
 use aims_model::approval::Stage;
 use aims_model::{Approval, Event, Record};
 use aims_store::{Reader, Txn};
-use aims_types::{Cx, Decision, Id, Timestamp};
+use aims_types::{Cx, Decision, Gateway, Id, Task, Timestamp};
 
 use super::ended_event;
 use super::used::intent_of;
@@ -70,6 +70,33 @@ pub(crate) async fn withdrawn(txn: &mut dyn Txn, cx: &Cx) -> Result<Vec<Event>, 
         let Some(why) = why_dead(txn, &approval, cx.now).await? else {
             continue;
         };
+        let body = Object::new()
+            .with("how", "withdrawn")
+            .with("why", why.as_str());
+        let stage = Stage::Withdrawn { at: cx.now, why };
+        events.push(end(txn, cx, approval, (stage, body)).await?);
+    }
+    Ok(events)
+}
+
+/// Ends the approvals of a task that were given while a gateway owned its tree from which the tree
+/// is taken over: each may have been used up in a record that is not here. A question that waits is
+/// left alone, since what is answered from now on can't have been used there. Gives the records.
+pub(crate) async fn voided(
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    (task, lost): (Id<Task>, Id<Gateway>),
+) -> Result<Vec<Event>, Fault> {
+    let mut events = Vec::new();
+    for approval in txn.approvals_open().await? {
+        if approval.asked.task != task || !matches!(approval.stage, Stage::Approved { .. }) {
+            continue;
+        }
+        if let Some(how) = use_in_log(txn, &approval).await? {
+            events.push(super::used::used(txn, cx, approval, how).await?);
+            continue;
+        }
+        let why = format!("gateway `{lost}` may have used it before the task was taken over");
         let body = Object::new()
             .with("how", "withdrawn")
             .with("why", why.as_str());

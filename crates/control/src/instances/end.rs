@@ -5,6 +5,7 @@ use aims_types::{Cx, Revision};
 
 use super::all_ended;
 use crate::approvals;
+use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::{ControlPlane, Fault};
 
 /// Why an instance was not ended.
@@ -21,7 +22,17 @@ pub(crate) enum EndError {
     Internal(#[from] Fault),
 }
 
-crate::fault::internal_arm!(EndError);
+internal_arm!(EndError);
+
+impl Refused for EndError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_instance",
+            Self::ForeignNode => "foreign_node",
+            Self::Internal(_) => INTERNAL,
+        }
+    }
+}
 
 /// Ends an instance and what it delegated to, once; gives the revision that has to be acknowledged
 /// by every gateway.

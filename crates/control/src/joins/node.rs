@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aims_links::{EnforceError, Vouch};
 use aims_model::{Event, EventKind, KeyOwner, KeyPurpose, Point};
 use aims_store::{Error, Txn};
-use aims_types::{Cx, Id, Node, Revision};
+use aims_types::{Cx, Id, Instance, Node, Revision};
 
 use super::{node_of, with_host};
 use crate::access::{AccessError, Itself};
@@ -113,7 +113,7 @@ async fn enrol(
     let key = enrolled(&parse_jwk(jwk)?, KeyPurpose::Node, owner, cx.now);
     if let Some(known) = txn.key(&key.kid).await? {
         let node = node_of(&known).ok_or(JoinNodeError::KeyTaken)?;
-        let how = "the node started again";
+        let how = ("the node started again", |_| true);
         let (events, revision) = end_instances_of(txn.as_mut(), cx, node, how).await?;
         if revision.is_some() {
             txn.commit(events).await?;
@@ -128,16 +128,16 @@ async fn enrol(
     Ok((new, Some(revision)))
 }
 
-/// Ends every live instance of a node that can't vouch for them any more; gives the records, and
+/// Ends those live instances of a node that it can't vouch for any more; gives the records, and
 /// the revision if there was one.
 pub(crate) async fn end_instances_of(
     txn: &mut dyn Txn,
     cx: &Cx,
     node: Id<Node>,
-    how: &str,
+    (how, is_gone): (&str, impl Fn(Id<Instance>) -> bool + Send),
 ) -> Result<(Vec<Event>, Option<Revision>), Error> {
     let mut live = txn.instances_live().await?;
-    live.retain(|instance| instance.node == node);
+    live.retain(|instance| instance.node == node && is_gone(instance.id));
     if live.is_empty() {
         return Ok((Vec::new(), None));
     }

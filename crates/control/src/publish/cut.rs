@@ -1,7 +1,7 @@
-//! Which instances of a node are cut off.
+//! Which instances of a node are cut off, and which gateways are not.
 
 use aims_model::grant::Delegator;
-use aims_model::{CutOff, Instance, Subject};
+use aims_model::{CutOff, EnrolledKey, Instance, KeyPurpose, Subject};
 use aims_store::Reader;
 use aims_types::{self as types, Id, Node, Revision};
 
@@ -59,6 +59,14 @@ pub(super) async fn instances(
         }
     }
     Ok(found)
+}
+
+/// The keys of the gateways that a node may go on with.
+pub(super) fn gateways(keys: &[EnrolledKey]) -> Vec<String> {
+    let of_gateway =
+        |key: &&EnrolledKey| key.purpose == KeyPurpose::Gateway && key.retired_at.is_none();
+    let enrolled = keys.iter().filter(of_gateway);
+    enrolled.map(|key| key.kid.clone()).collect()
 }
 
 /// Everything that an instance rests on, with the revision at which that was minted.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aims_links::{ControlState, Enforce, EnforceError, Vouch};
+use aims_links::{ControlState, Enforce, EnforceError, Step, Vouch};
 use aims_model::Point;
 use aims_model::receipt::Ended;
 use aims_types::{BootTime, Revision};
@@ -48,6 +48,9 @@ struct Attached {
     link: Link,
     /// A node is told of cut-offs newer than this.
     told: Revision,
+    /// The newest state that it took over since it was linked: each that is linked gets one,
+    /// whatever an earlier process of it said.
+    given: Option<Revision>,
     /// A push is under way: a point never has two at a time, and what it began is not broken off.
     busy: bool,
     /// It has no lease and did not answer: nobody waits for it until it is heard again.
@@ -83,6 +86,8 @@ pub(super) struct View {
     /// Attached, and heard lately.
     pub(super) is_awaited: bool,
     pub(super) in_force: Revision,
+    /// The newest state that it took over over this link.
+    pub(super) given: Option<Revision>,
     pub(super) busy: bool,
     pub(super) failed: Option<Failure>,
 }
@@ -125,6 +130,7 @@ impl Points {
             number,
             link,
             told,
+            given: None,
             busy: false,
             silent: false,
             failed: None,
@@ -170,10 +176,9 @@ impl Points {
         };
         let mut taken = Vec::new();
         for (point, entry) in &mut known.points {
-            let in_force = entry.in_force;
             if let Some(attached) = &mut entry.attached
                 && !attached.busy
-                && in_force < newest
+                && attached.is_behind(newest)
             {
                 attached.busy = true;
                 taken.push((*point, attached.number));
@@ -188,9 +193,8 @@ impl Points {
         let mut known = self.known();
         let state = known.newest.clone()?;
         let entry = known.points.get_mut(&point)?;
-        let in_force = entry.in_force;
         let attached = entry.attached_as(number)?;
-        if in_force >= state.revision {
+        if !attached.is_behind(state.revision) {
             attached.busy = false;
             return None;
         }
@@ -205,7 +209,7 @@ impl Points {
     pub(super) fn took_over(
         &self,
         (point, number): (Point, u64),
-        (to, ended): (Revision, Ended),
+        (to, ended, earlier): (Revision, Ended, Vec<Step>),
         at: BootTime,
     ) {
         if let Some(entry) = self.known().points.get_mut(&point)
@@ -213,17 +217,22 @@ impl Points {
         {
             attached.failed = None;
             attached.silent = false;
-            let after = std::mem::replace(&mut attached.told, to);
-            entry.is_in_force(to);
-            if entry.answers.len() == ANSWERS_MAX {
-                entry.answers.pop_front();
+            let told = std::mem::replace(&mut attached.told, to);
+            let is_first = attached.given.replace(to).is_none();
+            // What a gateway says first over a link may be of a new process, which knows nothing
+            // of what the one before it ended; a node goes on where it was told to.
+            let mut after = match attached.link {
+                Link::Gateway(_) if is_first => to,
+                _ => told,
+            };
+            if let Some(last) = earlier.last() {
+                after = last.to;
             }
-            entry.answers.push_back(Answer {
-                after,
-                to,
-                at,
-                ended,
-            });
+            entry.is_in_force(to);
+            for step in earlier {
+                entry.answered(step, at);
+            }
+            entry.answered(Step { after, to, ended }, at);
         }
         self.change();
     }
@@ -259,6 +268,7 @@ impl Points {
             attached: attached.is_some(),
             is_awaited: attached.is_some_and(|attached| !attached.silent),
             in_force: entry.map_or(Revision::ZERO, |entry| entry.in_force),
+            given: attached.and_then(|attached| attached.given),
             busy: attached.is_some_and(|attached| attached.busy),
             failed: attached.and_then(|attached| attached.failed.clone()),
         }
@@ -314,7 +324,32 @@ impl Default for Entry {
     }
 }
 
+impl Attached {
+    fn is_behind(&self, newest: Revision) -> bool {
+        self.given.is_none_or(|given| given < newest)
+    }
+}
+
 impl Entry {
+    /// Remembers what a point ended, unless that is known: an answer that was not lost is told
+    /// again.
+    fn answered(&mut self, step: Step, at: BootTime) {
+        let Step { after, to, ended } = step;
+        let known = |one: &Answer| (one.after, one.to) == (after, to);
+        if self.answers.iter().any(known) {
+            return;
+        }
+        if self.answers.len() == ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(Answer {
+            after,
+            to,
+            at,
+            ended,
+        });
+    }
+
     fn is_in_force(&mut self, revision: Revision) {
         self.in_force = self.in_force.max(revision);
         self.lapsed.take_if(|lapsed| *lapsed <= revision);

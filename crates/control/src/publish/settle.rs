@@ -50,7 +50,8 @@ struct Settled {
 }
 
 enum Outcome {
-    Acknowledged(Ended),
+    /// With what it ended, if it said so.
+    Acknowledged(Option<Ended>),
     Lapsed(String),
 }
 
@@ -59,6 +60,8 @@ struct Waiting {
     revision: Revision,
     wanted: Wanted,
     barrier: Barrier,
+    /// The ends of the leases of those that have yet to acknowledge.
+    ends: BTreeMap<Point, BootTime>,
     /// Points that are linked and held no lease.
     unleased: Vec<Point>,
     patient_until: Instant,
@@ -75,7 +78,7 @@ impl ControlPlane {
         let receipt = |(point, one): (Point, Settled)| {
             let (how, ended) = match one.outcome {
                 Outcome::Acknowledged(ended) => (How::Acknowledged, ended),
-                Outcome::Lapsed(_) if one.leased => (How::Lapsed, Ended::default()),
+                Outcome::Lapsed(_) if one.leased => (How::Lapsed, None),
                 Outcome::Lapsed(_) => return None,
             };
             let millis = one.at.since(started).as_millis();
@@ -83,7 +86,8 @@ impl ControlPlane {
                 point,
                 how,
                 millis: u64::try_from(millis).unwrap_or(u64::MAX),
-                ended,
+                untold: how == How::Acknowledged && ended.is_none(),
+                ended: ended.unwrap_or_default(),
             })
         };
         settled.into_iter().filter_map(receipt).collect()
@@ -223,6 +227,9 @@ impl Waiting {
         let is_wanted =
             |point: Point| wanted != Wanted::Gateways || point.kind() == PointKind::Gateway;
         let rows: Vec<_> = rows.iter().filter(|row| is_wanted(row.point)).collect();
+        let book = &publisher.leases.book;
+        let behind = rows.iter().filter(|row| row.acknowledged < revision);
+        let ends = behind.map(|row| (row.point, book.end(row)));
         let linked = publisher.points.attached().into_iter();
         let unleased = linked.filter(|point| {
             let leased = rows.iter().any(|row| row.point == *point);
@@ -232,7 +239,8 @@ impl Waiting {
             revision,
             wanted,
             unleased: unleased.collect(),
-            barrier: Barrier::new(&publisher.leases.book, rows, revision, now),
+            ends: ends.collect(),
+            barrier: Barrier::new(book, rows, revision, now),
             patient_until: Instant::now(),
             settled: BTreeMap::new(),
         }
@@ -271,12 +279,10 @@ impl Waiting {
         let (outcome, at) = match standing {
             Standing::Acknowledged { at } => {
                 let said = publisher.points.ended_at(point, self.revision);
-                if said.is_none() && view.busy && Instant::now() < self.patient_until {
-                    // It renewed its lease before it could say what it ended: that is on its way.
+                if said.is_none() && self.may_still_say(point, &view, now) {
                     return;
                 }
-                let ended = said.map_or_else(Ended::default, |(_, ended)| ended);
-                (Outcome::Acknowledged(ended), at)
+                (Outcome::Acknowledged(said.map(|(_, ended)| ended)), at)
             }
             Standing::Lapsed { at } => {
                 let why = Self::why(&view);
@@ -301,8 +307,8 @@ impl Waiting {
         let view = publisher.points.view(point);
         let (outcome, at) = if view.in_force >= self.revision {
             let said = publisher.points.ended_at(point, self.revision);
-            let (at, ended) = said.unwrap_or_else(|| (now, Ended::default()));
-            (Outcome::Acknowledged(ended), at)
+            let at = said.as_ref().map_or(now, |(at, _)| *at);
+            (Outcome::Acknowledged(said.map(|(_, ended)| ended)), at)
         } else if let Some(why) = self.denies_everything(&view) {
             (Outcome::Lapsed(why), now)
         } else if Instant::now() >= self.patient_until {
@@ -316,6 +322,18 @@ impl Waiting {
             leased: false,
         };
         self.settled.entry(point).or_insert(one);
+    }
+
+    /// Whether a point that renewed its lease at the revision before it could say what it ended is
+    /// given more time to say so. A kill waits for it as long as it would have for the
+    /// acknowledgement; of what acknowledged before this began no answer may be on its way.
+    fn may_still_say(&self, point: Point, view: &View, now: BootTime) -> bool {
+        let is_under_way = view.busy && Instant::now() < self.patient_until;
+        let end = self.ends.get(&point);
+        let is_in_time = self.wanted == Wanted::Complete && end.is_some_and(|end| now < *end);
+        // It took the state over, and that was all that it has to say.
+        let has_said = view.given.is_some_and(|given| given >= self.revision);
+        !has_said && (is_under_way || is_in_time)
     }
 
     fn acknowledged_at(
@@ -352,8 +370,8 @@ impl Waiting {
 /// What became of the first push to a point: the revision in force there, when it has taken over
 /// the state.
 fn taken_over(view: &View, state: &Arc<ControlState>) -> Option<Result<Revision, AttachError>> {
-    if view.in_force >= state.revision {
-        return Some(Ok(view.in_force));
+    if let Some(given) = view.given.filter(|given| *given >= state.revision) {
+        return Some(Ok(given));
     }
     let failed = view.failed.as_ref().filter(|_| !view.busy)?;
     Some(Err(failed.error.clone().into()))

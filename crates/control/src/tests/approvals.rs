@@ -390,7 +390,7 @@ async fn a_question_ends_with_whatever_it_rests_on() {
                     instance: court.running.grant.instance,
                     how: "exited 0".to_owned(),
                 };
-                plane.instance_ended(ended).await.unwrap();
+                plane.instance_ended(ended).await.unwrap().unwrap();
             }
         }
         assert!(
@@ -552,4 +552,54 @@ async fn what_nobody_approved_is_not_used() {
         .await
         .unwrap();
     assert_eq!(court.stage(approval.id).await, Stage::Pending {});
+}
+
+#[tokio::test]
+async fn an_approval_that_a_lost_owner_may_have_used_is_withdrawn_when_its_tree_is_taken_over() {
+    let court = Court::new().await;
+    let (plane, owner) = (&court.world.plane, court.world.gateway_id);
+    let other: Id<types::Gateway> = Id::from_u128(77);
+    let cx = plane.cx(Actor::Server).unwrap();
+    let key = super::world::jwk(&super::world::new_key());
+    let peer = Arc::new(super::peer::Peer::default());
+    plane.gateway_join(&cx, other, &key, peer).await.unwrap();
+    let renew = async |gateway: Id<types::Gateway>| {
+        let point = aims_model::Point::Gateway(gateway);
+        let revision = court.world.revision().await;
+        court.world.renew(point, revision).await.unwrap();
+    };
+    let task = court.running.task;
+    renew(owner).await;
+    plane.tree_claim(owner, task).await.unwrap();
+    let given = court.approved().await;
+    let waiting = {
+        let mut asked = court.asked().await;
+        asked.arguments = r#"{"repo_path":"/srv/repo","n":2}"#.to_owned();
+        court.ask(asked).await.unwrap()
+    };
+    court
+        .world
+        .clock
+        .forward(aims_lease::Terms::default().span());
+    renew(other).await;
+    plane.tree_claim(other, task).await.unwrap();
+    let (how, why) = court.ended().await;
+    assert_eq!(how, "withdrawn");
+    assert!(why.contains(&owner.to_string()), "{why}");
+    let stage = court.stage(given.id).await;
+    assert!(matches!(stage, Stage::Withdrawn { .. }), "{stage:?}");
+    assert!(plane.state().await.unwrap().approvals.is_empty());
+    // What nobody has answered can't have been used; the same action is asked about anew.
+    let stage = court.stage(waiting.id).await;
+    assert!(matches!(stage, Stage::Pending {}), "{stage:?}");
+    let again = court.open().await;
+    assert_ne!(again.id, given.id);
+    // The same owner as before takes nothing over.
+    let answer = court.answer(&again, &court.judge);
+    court.give(&again, &court.judge, &answer).await.unwrap();
+    plane.tree_claim(other, task).await.unwrap();
+    assert!(matches!(
+        court.stage(again.id).await,
+        Stage::Approved { .. }
+    ));
 }

@@ -110,7 +110,7 @@ async fn end(world: &World, running: &Running) {
         instance: running.grant.instance,
         how: "exited 0".to_owned(),
     };
-    world.plane.instance_ended(ended).await.unwrap();
+    world.plane.instance_ended(ended).await.unwrap().unwrap();
 }
 
 async fn token_status(world: &World, running: &Running) -> u16 {

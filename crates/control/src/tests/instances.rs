@@ -278,6 +278,7 @@ async fn when_the_end_of_an_instance_returns_the_gateway_has_its_cut_off() {
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     assert!(
         world
@@ -292,15 +293,16 @@ async fn when_the_end_of_an_instance_returns_the_gateway_has_its_cut_off() {
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     assert_eq!(world.revision().await, before);
     assert_eq!(world.records_of(EventKind::InstanceEnded).await.len(), 1);
     let mut stranger = ended(&world, &running);
     stranger.node = Id::from_u128(3);
-    assert!(world.plane.instance_ended(stranger).await.is_err());
+    assert!(world.plane.instance_ended(stranger).await.unwrap().is_err());
     let mut unknown = ended(&world, &running);
     unknown.instance = Id::from_u128(3);
-    assert!(world.plane.instance_ended(unknown).await.is_err());
+    assert!(world.plane.instance_ended(unknown).await.unwrap().is_err());
 }
 
 #[tokio::test]
@@ -313,6 +315,7 @@ async fn the_end_of_an_instance_waits_for_a_gateway_that_misses_a_state() {
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     assert!(
         world
@@ -326,12 +329,14 @@ async fn the_end_of_an_instance_waits_for_a_gateway_that_misses_a_state() {
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     world.gateway.silent.store(false, Ordering::SeqCst);
     world
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     world.gateway.reaches(world.revision().await).await;
     assert!(
@@ -346,6 +351,7 @@ async fn the_end_of_an_instance_waits_for_a_gateway_that_misses_a_state() {
         .plane
         .instance_ended(ended(&world, &running))
         .await
+        .unwrap()
         .unwrap();
     let unusable = EnforceError::Unusable {
         revision: minted,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_lease::Terms;
-use aims_links::{Control, LeaseAsk, ShippedRecord};
+use aims_links::{Control, LeaseAsk, ShippedRecord, Step, Telling};
 use aims_model::receipt::{Ended, How, PointReceipt};
 use aims_model::record::FIRST_PREV;
 use aims_model::{Event, EventKind, Point, Role, Source, Subject};
@@ -165,14 +165,84 @@ async fn a_renewal_at_the_revision_of_the_kill_is_an_acknowledgement() {
     let revision = change(&world).await;
     let done = complete(&world.plane, revision);
     world.renew(gateway, revision).await.unwrap();
+    // It may still say what it ended, and nothing is claimed of that until its lease ends.
+    tokio::time::sleep(crate::UNLEASED_PATIENCE + Duration::from_millis(200)).await;
+    assert!(!done.is_finished());
+    world.clock.forward(span());
     let receipts = done.await.unwrap();
-    assert_eq!(
-        (receipts[0].point, receipts[0].how),
-        (gateway, How::Acknowledged)
-    );
+    let acknowledged = PointReceipt {
+        point: gateway,
+        how: How::Acknowledged,
+        millis: receipts[0].millis,
+        ended: Ended::default(),
+        untold: true,
+    };
+    assert_eq!(receipts[0], acknowledged);
     let future = Revision::new(revision.number() + 1);
     let refused = world.renew(gateway, future).await.unwrap_err();
     assert_eq!(refused.code, "unknown_revision");
+}
+
+#[tokio::test]
+async fn what_a_renewal_overtook_is_still_in_the_receipt() {
+    let (world, gateway, _) = leased().await;
+    let ended = Ended {
+        calls: 3,
+        ..Ended::default()
+    };
+    *world.gateway.ended.lock().unwrap() = ended.clone();
+    let (revision, done) = hanging(&world).await;
+    world.renew(gateway, revision).await.unwrap();
+    tokio::time::sleep(crate::UNLEASED_PATIENCE + Duration::from_millis(200)).await;
+    assert!(!done.is_finished());
+    release(&world, revision).await;
+    let receipts = done.await.unwrap();
+    assert_eq!(receipts[0].how, How::Acknowledged);
+    assert_eq!((&receipts[0].ended, receipts[0].untold), (&ended, false));
+}
+
+#[tokio::test]
+async fn what_ended_at_a_revision_whose_answer_was_lost_is_in_its_receipt() {
+    let (world, _, _) = leased().await;
+    let ended = Ended {
+        calls: 2,
+        ..Ended::default()
+    };
+    world.gateway.misses.store(1, Ordering::SeqCst);
+    let before = world.revision().await;
+    let (lost, next) = (change(&world).await, change(&world).await);
+    let step = Step {
+        after: before,
+        to: lost,
+        ended: ended.clone(),
+    };
+    *world.gateway.earlier.lock().unwrap() = vec![step];
+    let done = complete(&world.plane, lost);
+    let later = complete(&world.plane, next);
+    let (receipts, later) = (done.await.unwrap(), later.await.unwrap());
+    assert_eq!((&receipts[0].ended, receipts[0].untold), (&ended, false));
+    assert_eq!((later[0].ended.calls, later[0].untold), (0, false));
+}
+
+#[tokio::test]
+async fn a_point_that_is_linked_gets_the_state_whatever_was_heard_of_it() {
+    let (world, gateway, _) = leased().await;
+    let revision = world.revision().await;
+    // A renewal of an earlier process, which is read when the new one has been linked.
+    let again = Arc::new(super::peer::Peer::default());
+    again.hangs.store(true, Ordering::SeqCst);
+    let plane = world.plane.clone();
+    let link = again.clone();
+    let linking = TaskTracker::new()
+        .spawn(async move { aims_links::Admit::attach_gateway(&plane, gateway, link).await });
+    again.is_asked_after(0).await;
+    world.renew(gateway, revision).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!linking.is_finished(), "it has no state yet");
+    again.hangs.store(false, Ordering::SeqCst);
+    again.released.notify_one();
+    assert_eq!(linking.await.unwrap().unwrap(), Ok(revision));
+    assert_eq!(again.newest().revision, revision);
 }
 
 #[tokio::test]
@@ -267,6 +337,7 @@ fn ask(world: &World, head: Option<(u64, Digest)>) -> LeaseAsk {
         in_force: Revision::ZERO,
         head,
         address: Some("gateway.example:8710".to_owned()),
+        telling: None,
     }
 }
 
@@ -325,6 +396,36 @@ async fn a_gateway_whose_log_went_back_gets_no_lease() {
     let mut reader = world.parts.store.read().await.unwrap();
     let after = reader.lease(row.point).await.unwrap();
     assert_eq!(after, Some(row), "a refused renewal extends nothing");
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_overtaken_on_its_way_is_no_log_that_went_back() {
+    let (world, _) = World::ready().await;
+    let (plane, _) = with_log(&world).await;
+    let renew = |process, number, seq| {
+        let telling = Some(Telling { process, number });
+        let head = Some((seq, sha256(&[u8::try_from(seq).unwrap()])));
+        let asked = plane.lease_renew(LeaseAsk {
+            telling,
+            ..ask(&world, head)
+        });
+        async move {
+            asked
+                .await
+                .unwrap()
+                .map_err(|refusal| refusal.code.into_owned())
+        }
+    };
+    assert!(renew(7, 1, 3).await.is_ok());
+    assert!(renew(7, 3, 5).await.is_ok());
+    assert_eq!(renew(7, 2, 4).await.unwrap_err(), "overtaken");
+    assert!(world.records_of(EventKind::RequestRefused).await.is_empty());
+    // A later one of the same process, and the first of another, did not come before it.
+    assert_eq!(renew(7, 4, 4).await.unwrap_err(), "log_went_back");
+    assert_eq!(renew(8, 0, 4).await.unwrap_err(), "log_went_back");
+    assert!(renew(8, 1, 6).await.is_ok());
+    let refused = world.records_of(EventKind::RequestRefused).await;
+    assert_eq!(refused.len(), 1, "once per spell");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_links::{
-    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Vouch,
+    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Step, Vouch,
 };
 use aims_model::receipt::Ended;
 use aims_model::{ServerSpec, Subject, ToolPin};
@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub(super) no_server: AtomicBool,
     /// What it says that it ended.
     pub(super) ended: Mutex<Ended>,
+    /// What it says that it ended before, once.
+    pub(super) earlier: Mutex<Vec<Step>>,
     /// Whether it does not come back from a state until it is released.
     pub(super) hangs: AtomicBool,
     pub(super) released: Notify,
@@ -99,7 +101,12 @@ impl Enforce for Peer {
         }
         self.states.lock().unwrap().push(state);
         let ended = self.ended.lock().unwrap().clone();
-        Ok(Applied { revision, ended })
+        let earlier = std::mem::take(&mut *self.earlier.lock().unwrap());
+        Ok(Applied {
+            revision,
+            ended,
+            earlier,
+        })
     }
 }
 
@@ -107,6 +114,8 @@ impl Enforce for Peer {
 #[derive(Default)]
 pub(super) struct Walls {
     cuts: Mutex<Vec<Cut>>,
+    /// What it says that it has.
+    pub(super) held: Mutex<Vec<Id<Instance>>>,
     /// Whether it does not come back from a cut until it is released.
     pub(super) hangs: AtomicBool,
     pub(super) released: Notify,
@@ -117,6 +126,11 @@ impl Walls {
     pub(super) fn ended(&self) -> Vec<Id<Instance>> {
         let cuts = self.cuts.lock().unwrap();
         cuts.iter().flat_map(|cut| cut.instances.clone()).collect()
+    }
+
+    /// The gateways that it was told of last.
+    pub(super) fn gateways(&self) -> Vec<String> {
+        self.cuts.lock().unwrap().last().unwrap().gateways.clone()
     }
 
     /// The revision of the last cut.
@@ -137,6 +151,10 @@ impl Vouch for Walls {
             instances,
             ..Ended::default()
         })
+    }
+
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError> {
+        Ok(self.held.lock().unwrap().clone())
     }
 }
 

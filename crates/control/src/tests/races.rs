@@ -64,7 +64,7 @@ async fn end(world: &World, running: &Running, end: End) {
                 instance: running.grant.instance,
                 how: "exited 0".to_owned(),
             };
-            plane.instance_ended(ended).await.unwrap();
+            plane.instance_ended(ended).await.unwrap().unwrap();
         }
     }
 }

@@ -322,7 +322,7 @@ async fn what_ended_gets_no_token() {
         instance: ended.grant.instance,
         how: "exited 0".to_owned(),
     };
-    world.plane.instance_ended(end).await.unwrap();
+    world.plane.instance_ended(end).await.unwrap().unwrap();
     assert_eq!(
         spoilt(&world, &ended, |_| {}).await,
         request("instance_ended")

@@ -209,6 +209,7 @@ impl World {
             in_force,
             head: None,
             address: None,
+            telling: None,
         };
         self.plane.lease_renew(ask).await.unwrap()
     }

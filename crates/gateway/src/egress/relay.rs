@@ -1,9 +1,14 @@
 //! Carrying the bytes of a connection out, after its first message was checked.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use aims_lease::Held;
 use aims_links::ConnectReply;
 use aims_types::{BootTime, Clock};
 use bytes::Bytes;
@@ -17,6 +22,8 @@ use super::hello;
 use super::tunnel::GatedTunnel;
 use crate::authn::Caller;
 use crate::core::Core;
+use crate::lease::Lease;
+use crate::lease::late::{Doing, Piece};
 use crate::live::Live;
 use crate::stream::Gate;
 
@@ -47,6 +54,13 @@ struct Meter {
     clock: Arc<dyn Clock>,
 }
 
+/// The lease that is looked at around everything that goes out.
+#[derive(Clone, Copy)]
+struct Outgoing<'a> {
+    lease: &'a Lease,
+    doing: Doing,
+}
+
 impl Flow {
     /// A connection that carried nothing.
     pub(crate) const fn nothing(outcome: &'static str, why: String) -> Self {
@@ -63,13 +77,13 @@ impl Flow {
 /// limit is reached, or it is cut off. Returns when the agent can read nothing more.
 pub(crate) async fn relay(
     core: &Core,
-    (live, caller): (&Live, &Caller),
+    (live, caller, doing): (&Live, &Caller, Doing),
     host: &str,
     mut upstream: TcpStream,
     reply: oneshot::Sender<ConnectReply>,
 ) -> Flow {
     let (mut ours, theirs) = duplex(BUFFER_LEN);
-    let gate = Gate::open(Arc::clone(&core.lease));
+    let gate = Gate::open(Arc::clone(&core.lease), doing);
     let gone = CancellationToken::new();
     let tunnel = GatedTunnel::new(theirs, gate.clone(), gone.clone().drop_guard());
     let response = Response::new(Bytes::new());
@@ -81,7 +95,10 @@ pub(crate) async fn relay(
     let meter = Meter::new(Arc::clone(&core.clock));
     let limits = &core.config.limits;
     // Right before the first byte goes out.
-    let leave = || core.look_again(caller).is_ok() && live.effect().begin();
+    let leave = || {
+        let held = core.look_again(caller).ok()?;
+        live.effect().begin().then_some(held)
+    };
     let (outcome, why) = tokio::select! {
         biased;
         () = live.cut().cancelled() => ("cut", "cut off".to_owned()),
@@ -91,11 +108,14 @@ pub(crate) async fn relay(
         ended = async {
             match hello::read(&mut ours, host, limits.client_hello).await {
                 Err(fault) => ("failed", fault.to_string()),
-                Ok(_) if !leave() => ("cut", "it may not begin any more".to_owned()),
-                Ok(first) => {
-                    let held = || core.lease.holds().is_ok();
-                    carry((&mut ours, &mut upstream), &first, &meter, held).await
-                }
+                Ok(first) => match leave() {
+                    None => ("cut", "it may not begin any more".to_owned()),
+                    Some(held) => {
+                        let outgoing = Outgoing { lease: &core.lease, doing };
+                        let ends = (&mut ours, &mut upstream);
+                        carry(ends, (&first, held), &meter, outgoing).await
+                    }
+                },
             }
         } => ended,
         () = left(&gone) => ("ok", "the agent went away".to_owned()),
@@ -133,19 +153,24 @@ async fn left(gone: &CancellationToken) {
 
 async fn carry(
     (client, upstream): (&mut DuplexStream, &mut TcpStream),
-    first: &[u8],
+    (first, held): (&[u8], Held),
     meter: &Meter,
-    held: impl Fn() -> bool,
+    outgoing: Outgoing<'_>,
 ) -> (&'static str, String) {
-    if let Err(error) = upstream.write_all(first).await {
+    if let Err(error) = outgoing.write(upstream, first, Some(held)).await {
         return ("failed", error.to_string());
     }
     meter.count(&meter.up, first.len());
     let (client_read, client_write) = split(client);
     let (upstream_read, upstream_write) = upstream.split();
-    let up = copy(client_read, upstream_write, (meter, &meter.up), held);
+    let up = copy(
+        client_read,
+        upstream_write,
+        (meter, &meter.up),
+        Some(outgoing),
+    );
     // What goes to the agent is looked at when it reads it.
-    let down = copy(upstream_read, client_write, (meter, &meter.down), || true);
+    let down = copy(upstream_read, client_write, (meter, &meter.down), None);
     match tokio::try_join!(up, down) {
         Ok(_) => ("ok", "ended by both sides".to_owned()),
         Err(error) => ("ok", format!("ended: {}", error.kind())),
@@ -156,20 +181,52 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     (meter, counter): (&Meter, &AtomicU64),
-    may: impl Fn() -> bool,
-) -> std::io::Result<()> {
+    outgoing: Option<Outgoing<'_>>,
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
         let count = from.read(&mut buffer).await?;
         let Some(bytes @ [_, ..]) = buffer.get(..count) else {
             return to.shutdown().await;
         };
-        // After a pause the lease may be gone, and what ends this may not have run yet.
-        while !may() {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        match outgoing {
+            Some(outgoing) => outgoing.write(&mut to, bytes, None).await?,
+            None => to.write_all(bytes).await?,
         }
-        to.write_all(bytes).await?;
         meter.count(counter, count);
+    }
+}
+
+impl Outgoing<'_> {
+    /// Writes everything, with a look at the lease in the same breath before each piece, and one
+    /// after it; `cleared` is the look that the first piece had. After a pause the lease may be
+    /// gone, and what ends this may not have run yet: then nothing is written.
+    async fn write(
+        self,
+        to: &mut (impl AsyncWrite + Unpin),
+        mut bytes: &[u8],
+        mut cleared: Option<Held>,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| {
+                let Some(held) = cleared.or_else(|| self.lease.holds().ok()) else {
+                    return Poll::Ready(Ok(None));
+                };
+                let written = Pin::new(&mut *to).poll_write(cx, bytes)?;
+                if written.is_ready() {
+                    self.lease.look_back(held, self.doing, Piece::Sent);
+                }
+                written.map(|count| Ok(Some(count)))
+            });
+            let written: io::Result<Option<usize>> = written.await;
+            cleared = None;
+            match written? {
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Some(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ impl AsyncRead for GatedTunnel {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let gate = self.gate.clone();
-        gate.through(|open| {
+        gate.deliver(|open| {
             if open {
                 Pin::new(&mut self.pipe).poll_read(cx, buffer)
             } else {

@@ -12,6 +12,9 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 
 use crate::stream::Gate;
 
+/// Why nothing passes any more.
+const CUT: &str = "what was under way is cut off";
+
 /// Whether bytes may still pass. Dropping it says that the agent is gone.
 pub(super) struct Wait {
     gate: Gate,
@@ -41,21 +44,42 @@ impl Wait {
         }
     }
 
-    /// Polls while the gate can't change; an error if no byte may pass any more.
+    /// Polls for what goes to the other gateway while the gate can't change; an error if no byte
+    /// may pass any more.
     fn through<T>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> T,
-    ) -> Result<T, &'static str> {
-        // Polled first, so that who waits for bytes learns that none will come.
-        let is_cut = self.cut.as_mut().poll(cx).is_ready();
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, &'static str>> {
+        let is_cut = self.is_cut(cx);
         self.gate.through(|open| {
             if open && !is_cut {
-                Ok(poll(cx))
+                poll(cx).map(Ok)
             } else {
-                Err("what was under way is cut off")
+                Poll::Ready(Err(CUT))
             }
         })
+    }
+
+    /// The same for what goes to the agent.
+    fn deliver<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, &'static str>> {
+        let is_cut = self.is_cut(cx);
+        self.gate.deliver(|open| {
+            if open && !is_cut {
+                poll(cx).map(Ok)
+            } else {
+                Poll::Ready(Err(CUT))
+            }
+        })
+    }
+
+    /// Polled first, so that who waits for bytes learns that none will come.
+    fn is_cut(&mut self, cx: &mut Context<'_>) -> bool {
+        self.cut.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -80,12 +104,14 @@ impl http_body::Body for PassedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
         let Self { body, wait } = &mut *self;
-        let polled = wait.through(cx, |cx| Pin::new(body).poll_frame(cx));
-        polled.unwrap_or_else(|reason| {
-            Poll::Ready(Some(Err(LinkError {
-                peer: "gateway",
-                reason: reason.to_owned(),
-            })))
+        let polled = wait.deliver(cx, |cx| Pin::new(body).poll_frame(cx));
+        polled.map(|frame| {
+            frame.unwrap_or_else(|reason| {
+                Some(Err(LinkError {
+                    peer: "gateway",
+                    reason: reason.to_owned(),
+                }))
+            })
         })
     }
 
@@ -109,8 +135,8 @@ impl AsyncRead for PassedTunnel {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { tunnel, wait } = &mut *self;
-        let polled = wait.through(cx, |cx| Pin::new(tunnel).poll_read(cx, buffer));
-        polled.unwrap_or_else(|reason| Poll::Ready(Err(closed(reason))))
+        let polled = wait.deliver(cx, |cx| Pin::new(tunnel).poll_read(cx, buffer));
+        polled.map(|read| read.unwrap_or_else(|reason| Err(closed(reason))))
     }
 }
 
@@ -122,13 +148,13 @@ impl AsyncWrite for PassedTunnel {
     ) -> Poll<io::Result<usize>> {
         let Self { tunnel, wait } = &mut *self;
         let polled = wait.through(cx, |cx| Pin::new(tunnel).poll_write(cx, bytes));
-        polled.unwrap_or_else(|reason| Poll::Ready(Err(closed(reason))))
+        polled.map(|written| written.unwrap_or_else(|reason| Err(closed(reason))))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { tunnel, wait } = &mut *self;
         let polled = wait.through(cx, |cx| Pin::new(tunnel).poll_flush(cx));
-        polled.unwrap_or_else(|reason| Poll::Ready(Err(closed(reason))))
+        polled.map(|flushed| flushed.unwrap_or_else(|reason| Err(closed(reason))))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

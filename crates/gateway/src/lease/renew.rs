@@ -44,7 +44,8 @@ pub(crate) async fn renew(core: Arc<Core>) {
     loop {
         let renewed = core.stopping.run_until_cancelled(renew_once(&core)).await;
         let pause = match renewed {
-            None => return,
+            // The log is handed over all the same.
+            None => return core.lease.is_in_doubt(false),
             Some(Ok(())) => every,
             Some(Err(fault)) => {
                 tell(&core, &fault);
@@ -57,7 +58,7 @@ pub(crate) async fn renew(core: Arc<Core>) {
         };
         tokio::select! {
             biased;
-            () = core.stopping.cancelled() => return,
+            () = core.stopping.cancelled() => return core.lease.is_in_doubt(false),
             () = wanted => {}
             () = sleep(pause) => {}
         }
@@ -66,22 +67,29 @@ pub(crate) async fn renew(core: Arc<Core>) {
 
 /// Asks once, and counts the answer.
 async fn renew_once(core: &Core) -> Result<(), Fault> {
-    let _telling = core.lease.telling().await;
+    let _telling = core.lease.tell().await;
+    // In this order: the server takes it that the log held at this end whatever was recorded before
+    // this revision was in force.
+    let in_force = core.lease.in_force();
     let head = head(core).await?;
     let ask = LeaseAsk {
         point: Point::Gateway(core.config.id),
-        in_force: core.lease.in_force(),
+        in_force,
         head,
         address: core.config.edge.as_ref().map(|edge| edge.address.clone()),
+        telling: None,
     };
     // Another one is due when this one takes so long.
     let within = core.lease.terms().renew_every();
     // The lease counts from before the request is sent.
     let asked = core.lease.ask();
-    let answer = timeout(within, core.control.lease_renew(ask)).await;
-    let grant = answer
-        .map_err(|_| Fault::Silent)??
-        .map_err(Fault::Refused)?;
+    let telling = Some(core.lease.telling_of(asked));
+    let answer = core.control.lease_renew(LeaseAsk { telling, ..ask });
+    core.lease.is_in_doubt(true);
+    let grant = timeout(within, answer).await.map_err(|_| Fault::Silent)??;
+    // What was asked before this is not read after it as if it were news.
+    core.lease.is_in_doubt(false);
+    let grant = grant.map_err(Fault::Refused)?;
     let granted = Granted {
         length: grant.length,
         revision: grant.revision,

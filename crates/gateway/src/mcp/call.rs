@@ -24,11 +24,12 @@ use super::session::{ListFault, Session};
 use crate::approvals::{Asking, Found, Invalid};
 use crate::authn::Caller;
 use crate::core::{Admitted, Core, Refusal};
+use crate::lease::late::Doing;
 use crate::live::{Kind, Live};
 use crate::records::{self, Action, Resource};
 use crate::respond;
 use crate::state::State;
-use crate::stream::{Stream, channel};
+use crate::stream::{Gate, Stream, channel};
 
 /// What the arguments are if the call has none.
 const NO_ARGUMENTS: &[u8] = b"{}";
@@ -206,7 +207,7 @@ async fn run(setting: Setting, mut wanted: Wanted, (reply, gone): Replying) {
         let _ = reply.send(Reply::Message(status, body));
         return;
     }
-    let (writer, stream) = channel(gone.clone(), Arc::clone(&setting.core.lease));
+    let (writer, stream) = channel(gone.clone(), setting.gate(&wanted));
     if reply.send(Reply::Events(stream)).is_err() {
         tracing::debug!("the agent went away before its call was sent on");
     }
@@ -296,10 +297,13 @@ impl Setting {
             ..
         } = self;
         let trust_domain = &core.config.trust_domain;
-        let invalid = match core
-            .approvals
-            .find(&asking, state, trust_domain, core.now())
-        {
+        let found = if caller.tree.knows_approvals(state.revision) {
+            let approvals = &core.approvals;
+            approvals.find(&asking, state, trust_domain, core.now())
+        } else {
+            Found::Nothing
+        };
+        let invalid = match found {
             Found::Nothing => None,
             Found::Invalid(id, why) => Some((id, why)),
             Found::Taken(taken) => {
@@ -337,6 +341,12 @@ impl Setting {
             Ok(()) => Ok(()),
             Err(error) => Err(self.not_intended(wanted, &error).await),
         }
+    }
+
+    /// What the bytes of the answer pass.
+    pub(super) fn gate(&self, wanted: &Wanted) -> Gate {
+        let doing = Doing::of(&self.caller, Some(wanted.action.decision));
+        Gate::open(Arc::clone(&self.core.lease), doing)
     }
 
     /// Enters the call among what is under way.

@@ -90,17 +90,22 @@ pub(crate) async fn answer(core: &Arc<Core>, request: http::Request<Bytes>) -> R
             return respond::error(status, None, code::INVALID_REQUEST, &text);
         }
     };
+    let whose = caller.clone();
     let visit = Visit {
         state,
         caller,
         server,
         head,
     };
-    match method {
+    let answer = match method {
         HttpMethod::Post => visit.post(core, request.body()).await,
         HttpMethod::Delete => visit.delete(core),
         // There is nothing that a tool's server may say on its own.
         HttpMethod::Get => respond::method_not_allowed(),
+    };
+    match forward::gated(core, &whose, answer) {
+        Ok(answer) => answer,
+        Err(error) => stranger(core, &error, &resource).await,
     }
 }
 

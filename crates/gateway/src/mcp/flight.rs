@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Setting, Wanted, failed, unrecorded_bytes};
 use super::session::CallEntry;
 use crate::core::Admitted;
+use crate::lease::late::{Doing, Piece};
 use crate::live::Live;
 use crate::records;
 use crate::stream::Writer;
-use crate::tool::peer::{Answer, Asked, Asking, Leave, PeerFault};
+use crate::tool::peer::{Answer, Asked, Asking, Leave, PeerFault, Went};
 
 /// How long an answer waits for the agent to read it.
 const DELIVERY_MAX: Duration = Duration::from_mins(1);
@@ -25,7 +26,8 @@ const PROGRESS_WAITING_MAX: usize = 64;
 /// How a call that was sent on ended.
 enum End {
     Answered(Answer),
-    Cancelled,
+    /// The agent took it back; until the tool answers all the same, it may go on there.
+    Cancelled(Asked),
     /// Cut off, after or before bytes of it had gone out.
     Cut {
         sent: bool,
@@ -74,14 +76,18 @@ impl Flight {
             session.reaped.cancelled().await;
             return;
         }
-        if recorded.is_ok() {
-            self.live.effect().settle();
-        }
         let last = match (end, recorded) {
             (_, Err(_)) => Some(unrecorded_bytes(&self.wanted.id).1),
             // MCP 2025-11-25, Cancellation: a request that was taken back is not answered.
-            (End::Cancelled, Ok(())) => None,
-            (_, Ok(())) => Some(answer),
+            (End::Cancelled(asked), Ok(())) if sent => return self.linger(asked, writer).await,
+            (End::Cancelled(_), Ok(())) => {
+                self.live.effect().settle();
+                None
+            }
+            (_, Ok(())) => {
+                self.live.effect().settle();
+                Some(answer)
+            }
         };
         let Self {
             live, gone, entry, ..
@@ -94,7 +100,13 @@ impl Flight {
     fn leave(&self) -> Leave {
         let (core, caller) = (Arc::clone(&self.setting.core), self.setting.caller.clone());
         let effect = Arc::clone(self.live.effect());
-        Leave::new(move || core.look_again(&caller).is_ok() && effect.begin())
+        let doing = Doing::of(&caller, Some(self.wanted.action.decision));
+        Leave::new(move || {
+            let held = core.look_again(&caller).ok()?;
+            let lease = Arc::clone(&core.lease);
+            let went: Went = Box::new(move || lease.look_back(held, doing, Piece::Sent));
+            effect.begin().then_some(went)
+        })
     }
 
     async fn follow(&self, writer: &Writer) -> End {
@@ -129,8 +141,8 @@ impl Flight {
             tokio::select! {
                 biased;
                 () = self.live.cut().cancelled() => return End::Cut { sent: true },
-                () = self.gone.cancelled() => return self.take_back(&asked).await,
-                () = self.entry.cancelled.cancelled() => return self.take_back(&asked).await,
+                () = self.gone.cancelled() => return self.take_back(asked).await,
+                () = self.entry.cancelled.cancelled() => return self.take_back(asked).await,
                 answer = asked.answer() => {
                     // What the tool told before its answer comes before it.
                     while let Ok(event) = progress.try_recv() {
@@ -146,12 +158,42 @@ impl Flight {
     }
 
     /// Tells the tool, by the id it knows, that nobody waits any more.
-    async fn take_back(&self, asked: &Asked) -> End {
+    async fn take_back(&self, asked: Asked) -> End {
         let message = build::cancelled(&asked.id().into(), Some("the caller took it back"));
         let sent = self.setting.session.peer.send(message);
         // A tool that does not read is no reason to wait.
         let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
-        End::Cancelled
+        End::Cancelled(asked)
+    }
+
+    /// Stays with a call that was taken back and may go on at the tool, which need not answer it:
+    /// a cut-off ends the tool, and the receipt lists the effect as unknown.
+    async fn linger(self, mut asked: Asked, writer: Writer) {
+        let Self {
+            setting,
+            live,
+            entry,
+            ..
+        } = self;
+        drop(entry);
+        let gate = writer.gate();
+        drop(writer);
+        let session = &setting.session;
+        let _lingering = session.lingers();
+        let over = async {
+            if asked.answer().await.is_err() {
+                session.reaped.cancelled().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = live.cut().cancelled() => {
+                gate.close();
+                session.peer.stop(PeerFault::CutOff);
+                session.reaped.cancelled().await;
+            }
+            () = over => live.effect().settle(),
+        }
     }
 
     /// A tool that hangs costs its session: nothing else ends what it does.
@@ -174,7 +216,7 @@ impl Flight {
                 let name = if answer.is_error { "tool_error" } else { "ok" };
                 (name, Some(answer.digest), answer.bytes.len())
             }
-            End::Cancelled => ("cancelled", None, 0),
+            End::Cancelled(_) => ("cancelled", None, 0),
             End::Cut { .. } => ("cut", None, 0),
             End::Timeout => ("timeout", None, 0),
             End::Failed(_) => ("failed", None, 0),
@@ -187,6 +229,7 @@ impl Flight {
         let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
         match end {
             End::Cut { sent } => records::cut(body, *sent),
+            End::Cancelled(_) => records::cut(body, self.live.effect().has_begun()),
             End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
             _ => body,
         }
@@ -196,7 +239,7 @@ impl Flight {
         let id = &self.wanted.id;
         match end {
             End::Answered(answer) => answer.bytes.clone(),
-            End::Cancelled => failed(id, "the call was cancelled"),
+            End::Cancelled(_) => failed(id, "the call was cancelled"),
             End::Cut { .. } => failed(id, "the call was cut off"),
             End::Timeout => failed(id, "the tool did not answer in time; its session was ended"),
             End::Failed(PeerFault::Withheld) => failed(

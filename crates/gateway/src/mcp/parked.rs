@@ -8,7 +8,6 @@
 mod news;
 mod standing;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aims_json::Object;
@@ -97,7 +96,7 @@ impl Parked {
             let _ = reply.send(Reply::Message(status, body));
             return;
         }
-        let (writer, stream) = channel(gone.clone(), Arc::clone(&self.setting.core.lease));
+        let (writer, stream) = channel(gone.clone(), self.setting.gate(&self.wanted));
         // An agent that is gone is noticed below.
         let _ = reply.send(Reply::Events(stream));
         let mut waited = self.wait(&approval, (&live, &gone), &writer).await;

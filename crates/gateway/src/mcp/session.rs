@@ -1,6 +1,7 @@
 //! One session of an agent with its own tool server.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use crate::tool::peer::{Peer, PeerFault};
 /// How often a session is asked whether it is idle.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 
+/// Most calls of one session that were taken back and not answered.
+const LINGERING_MAX: usize = 256;
+
 /// A session. Only the instance that opened it may speak in it, and only to its server.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -40,7 +44,12 @@ pub(crate) struct Session {
     tools: Mutex<Arc<ToolTable>>,
     calls: Mutex<HashMap<RequestId, CancellationToken>>,
     used: Mutex<BootTime>,
+    /// How many calls were taken back that may go on.
+    lingering: Arc<AtomicUsize>,
 }
+
+/// One call that was taken back and may go on.
+pub(crate) struct Lingering(Arc<AtomicUsize>);
 
 /// The tools as the server describes them now.
 #[derive(Debug, Default)]
@@ -115,6 +124,7 @@ impl Session {
             tools: Mutex::new(Arc::new(tools)),
             calls: Mutex::default(),
             used: Mutex::new(now),
+            lingering: Arc::default(),
         }
     }
 
@@ -162,6 +172,15 @@ impl Session {
         if let Some(cancelled) = self.calls().get(id) {
             cancelled.cancel();
         }
+    }
+
+    /// Counts a call that was taken back and may go on. Too many of them cost the session: nothing
+    /// else ends what the tool does.
+    pub(crate) fn lingers(&self) -> Lingering {
+        if self.lingering.fetch_add(1, Ordering::Relaxed) >= LINGERING_MAX {
+            self.peer.stop(PeerFault::Abandoned);
+        }
+        Lingering(Arc::clone(&self.lingering))
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
@@ -245,6 +264,12 @@ impl ToolTable {
         strays.extend(refused.map(|tool| ("malformed", tool.name.clone().unwrap_or_default())));
         strays.sort();
         strays
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

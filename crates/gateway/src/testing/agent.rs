@@ -141,7 +141,12 @@ impl<'w> Agent<'w> {
 
     /// Sends a call and returns its stream unread.
     pub(crate) async fn begin(&self, id: u64, tool: &str, arguments: &str) -> http::Response<Body> {
-        let request = self.request("POST", &call(id, tool, arguments));
+        self.unread(&call(id, tool, arguments)).await
+    }
+
+    /// Sends a message and returns the answer unread.
+    pub(crate) async fn unread(&self, body: &str) -> http::Response<Body> {
+        let request = self.request("POST", body);
         self.world.gateway.http(request).await.unwrap()
     }
 

@@ -2,23 +2,25 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aims_lease::{Claim, HandedOver, Owner, Terms, Verdict};
-use aims_links::{LeaseAsk, LinkError, OwnedTree, ShippedRecord, TreeClaim};
-use aims_model::{Point, Record};
-use aims_types::{BootTime, Gateway, Id, Task};
+use aims_lease::{Claim, Owner, Terms, Told, Verdict, window};
+use aims_links::{LeaseAsk, LinkError, OwnedTree, ShippedRecord, TreeClaim, TreeGrant};
+use aims_model::{Point, Record, TreeOwner, Unaccounted};
+use aims_types::{BootTime, Gateway, Id, Revision, Task};
 
 /// Leases, owners and logs.
 #[derive(Default)]
 pub(crate) struct Book {
     leases: HashMap<Id<Gateway>, (BootTime, Option<String>)>,
-    owners: HashMap<Id<Task>, (Id<Gateway>, u64, bool)>,
+    owners: HashMap<Id<Task>, TreeOwner>,
     logs: HashMap<Id<Gateway>, usize>,
     /// All records, in the order of the log.
     records: Vec<Vec<u8>>,
     /// Whose link is cut.
     pub(crate) cut: HashSet<Id<Gateway>>,
-    /// Tasks in which nothing is counted.
-    pub(crate) uncounted: HashSet<Id<Task>>,
+    /// The least limit of a task, where there is one.
+    pub(crate) least: HashMap<Id<Task>, u64>,
+    /// Tasks in which a sum is limited.
+    pub(crate) summed: HashSet<Id<Task>>,
     /// What is said instead of the truth.
     pub(crate) lies: HashMap<Id<Gateway>, TreeClaim>,
     /// Nothing is given back.
@@ -42,6 +44,15 @@ impl Book {
             panic!("no gateway")
         };
         self.hears(gateway)?;
+        let told = Told {
+            in_force: ask.in_force,
+            head: ask.head.map_or(0, |(seq, _)| seq),
+        };
+        let shipped = self.head(gateway);
+        for owner in self.owners.values_mut() {
+            let unaccounted = &mut owner.unaccounted;
+            unaccounted.retain(|lost| lost.gateway != gateway || !told.accounts_for(lost, shipped));
+        }
         let until = now.plus(terms.span());
         self.leases.insert(gateway, (until, ask.address.clone()));
         Ok(())
@@ -49,36 +60,43 @@ impl Book {
 
     pub(crate) fn claim(
         &mut self,
-        claimant: Id<Gateway>,
-        task: Id<Task>,
+        (claimant, task): (Id<Gateway>, Id<Task>),
         now: BootTime,
+        revision: Revision,
     ) -> Result<TreeClaim, LinkError> {
         self.hears(claimant)?;
         self.claims += 1;
         if let Some(lie) = self.lies.get(&claimant) {
             return Ok(lie.clone());
         }
-        let owner = self
-            .owners
-            .get(&task)
-            .map(|(gateway, epoch, released)| Owner {
-                gateway: *gateway,
-                epoch: *epoch,
-                handed_over: if *released {
-                    HandedOver::Tree
-                } else {
-                    HandedOver::Nothing
-                },
-                lease_ended: self
-                    .leases
-                    .get(gateway)
-                    .is_none_or(|(until, _)| now >= *until),
-                counted: !self.uncounted.contains(&task),
-            });
-        Ok(match (Claim { claimant, owner }).decide() {
-            Verdict::Granted { epoch, before } => {
-                self.owners.insert(task, (claimant, epoch, false));
-                TreeClaim::Owned { epoch, before }
+        let lease = |gateway| self.leases.get(gateway);
+        let owner = self.owners.get(&task).map(|row| Owner {
+            row,
+            lease_ended: lease(&row.gateway).is_none_or(|(until, _)| now >= *until),
+            summed: self.summed.contains(&task),
+        });
+        let claim = Claim {
+            claimant,
+            task,
+            window: window(self.least.get(&task).copied()),
+            next: revision.next(),
+            owner,
+        };
+        Ok(match claim.decide() {
+            Verdict::Granted(ownership) => {
+                let row = ownership.row;
+                self.owners.insert(task, row.clone());
+                TreeClaim::Owned(TreeGrant {
+                    epoch: row.epoch,
+                    before: ownership.before,
+                    window: row.window,
+                    // A state of the next revision is on its way when it is taken over.
+                    revision: match ownership.taken_from {
+                        Some(_) => revision.next(),
+                        None => revision,
+                    },
+                    unaccounted: row.unaccounted,
+                })
             }
             Verdict::Owner { gateway, .. } => TreeClaim::Elsewhere {
                 gateway,
@@ -93,13 +111,18 @@ impl Book {
     pub(crate) fn release(&mut self, gateway: Id<Gateway>, trees: &[OwnedTree]) {
         for tree in trees.iter().filter(|_| !self.keeps) {
             let owner = self.owners.get_mut(&tree.task).unwrap();
-            assert_eq!(owner.0, gateway, "only the owner gives back");
-            owner.2 = true;
+            assert_eq!(owner.gateway, gateway, "only the owner gives back");
+            owner.released = true;
         }
     }
 
     pub(crate) fn is_released(&self, task: Id<Task>) -> bool {
-        self.owners.get(&task).is_some_and(|owner| owner.2)
+        self.owners.get(&task).is_some_and(|owner| owner.released)
+    }
+
+    /// Who is unaccounted for.
+    pub(crate) fn lost(&self, task: Id<Task>) -> Vec<Unaccounted> {
+        self.owners[&task].unaccounted.clone()
     }
 
     pub(crate) fn ship(&mut self, gateway: Id<Gateway>, shipped: Vec<ShippedRecord>) -> u64 {

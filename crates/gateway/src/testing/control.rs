@@ -9,7 +9,7 @@ use aims_lease::Terms;
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
     LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
-    TreeClaim,
+    TreeClaim, TreeGrant,
 };
 use aims_model::approval::{APPROVAL_LIFE_SECS, Asked, Stage};
 use aims_model::{Approval, Event, EventKind, Evidence, Record};
@@ -104,7 +104,7 @@ impl Control for FakeControl {
         unused()
     }
 
-    async fn instance_ended(&self, _: EndedInstance) -> Result<(), LinkError> {
+    async fn instance_ended(&self, _: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
         unused()
     }
 
@@ -204,13 +204,17 @@ impl Control for FakeControl {
     ) -> Result<TreeClaim, LinkError> {
         self.up()?;
         if let Some(book) = self.book.lock().unwrap().as_mut() {
-            return book.claim(gateway, task, self.clock.boot());
+            let revision = Revision::new(self.revision.load(Ordering::SeqCst));
+            return book.claim((gateway, task), self.clock.boot(), revision);
         }
         // There is one gateway, which owns every tree.
-        Ok(TreeClaim::Owned {
+        Ok(TreeClaim::Owned(TreeGrant {
             epoch: 1,
             before: true,
-        })
+            window: aims_lease::WINDOW_MAX,
+            revision: Revision::ZERO,
+            unaccounted: Vec::new(),
+        }))
     }
 
     async fn tree_release(

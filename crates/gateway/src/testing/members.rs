@@ -1,19 +1,21 @@
 //! Several gateways of one trust domain, which reach each other over mutual TLS.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aims_crypto::{Alg, Signer, SigningKey};
-use aims_edge::Served;
+use aims_edge::{Enrolled, Served};
+use aims_model::KeyOwner;
 use aims_tls::{Identity, Trust};
-use aims_types::{Clock, Gateway, Id};
+use aims_types::{Clock, Gateway, Id, Revision};
 use aims_x509::{Bundle, CaCertificate, Serial, Svid, SvidTemplate, Validity};
 use tokio::net::TcpListener;
 
 use super::book::Book;
 use super::control::FakeControl;
 use super::server::Bench;
-use super::{FakeClock, Keys, NOW, POLICY, World, config, domain, limits};
+use super::{FakeClock, Keys, NOW, POLICY, World, config, domain, limits, point};
 use crate::{EdgeConfig, GatewayConfig, GatewayLimits};
 
 /// Two gateways and what they share.
@@ -24,6 +26,8 @@ pub(crate) struct Members {
     ca: CaCertificate,
     ca_key: SigningKey,
     trust: Arc<Trust>,
+    /// The keys of its nodes and gateways, by the path of each.
+    leaves: HashMap<String, Arc<SigningKey>>,
 }
 
 /// One of them, and where others reach it.
@@ -35,6 +39,8 @@ pub(crate) struct Member {
 
 pub(crate) const A: Id<Gateway> = Id::from_u128(1);
 pub(crate) const B: Id<Gateway> = Id::from_u128(2);
+/// The path of a node.
+pub(crate) const NODE: &str = "node/nod_1";
 
 impl Member {
     /// Hands everything over and ends, so that its directory is free.
@@ -48,11 +54,24 @@ impl Member {
 impl Members {
     pub(crate) fn new() -> Self {
         let key = || Arc::new(SigningKey::generate(Alg::Es256).unwrap());
+        let owners = [
+            (format!("gateway/{A}"), KeyOwner::Gateway(A)),
+            (format!("gateway/{B}"), KeyOwner::Gateway(B)),
+            (NODE.to_owned(), KeyOwner::Node(Id::from_u128(1))),
+        ];
+        let leaves: HashMap<_, _> = owners
+            .iter()
+            .map(|(path, _)| (path.clone(), key()))
+            .collect();
+        let points = owners
+            .iter()
+            .map(|(path, owner)| point(&leaves[path], *owner));
         let keys = Keys {
             token: key(),
             grant: key(),
             person: key(),
             approver: key(),
+            points: points.collect(),
         };
         let control = Arc::new(FakeControl::default());
         *control.book.lock().unwrap() = Some(Book::default());
@@ -67,6 +86,7 @@ impl Members {
             ca,
             ca_key,
             trust,
+            leaves,
         }
     }
 
@@ -94,7 +114,9 @@ impl Members {
             address: address.clone(),
             identity: Arc::clone(&identity),
             trust: Arc::clone(&self.trust),
+            enrolled: Enrolled::default(),
         };
+        let enrolled = edge.enrolled.clone();
         let config = GatewayConfig {
             id,
             edge: Some(edge),
@@ -110,7 +132,7 @@ impl Members {
         let world = World::begin(config, POLICY, self.keys.clone(), parts).await;
         let clock: Arc<dyn Clock> = self.clock.clone();
         let acceptor = aims_edge::acceptor(clock, identity, Arc::clone(&self.trust)).unwrap();
-        let served = aims_edge::serve(listener, world.gateway.clone(), acceptor);
+        let served = aims_edge::serve(listener, world.gateway.clone(), acceptor, enrolled);
         Member {
             world,
             address,
@@ -119,7 +141,7 @@ impl Members {
     }
 
     pub(crate) fn identity(&self, path: &str) -> Arc<Identity> {
-        let leaf = SigningKey::generate(Alg::Es256).unwrap();
+        let leaf = Arc::clone(&self.leaves[path]);
         let template = SvidTemplate {
             public: leaf.public(),
             spiffe_id: &domain().id(path).unwrap(),
@@ -128,7 +150,15 @@ impl Members {
             serial: &Serial::from_random([2; 16]),
         };
         let svid = Svid::issue(&self.ca, &self.ca_key, &template).unwrap();
-        Arc::new(Identity::new(svid, &self.ca, Arc::new(leaf)).unwrap())
+        Arc::new(Identity::new(svid, &self.ca, leaf).unwrap())
+    }
+
+    /// The keys that count, for who dials one of them.
+    pub(crate) async fn enrolled(&self) -> Enrolled {
+        let enrolled = Enrolled::default();
+        let keys = crate::points::enrolled(&self.keys.points);
+        enrolled.replace(Revision::ZERO, keys).await;
+        enrolled
     }
 
     pub(crate) fn trust(&self) -> Arc<Trust> {

@@ -1,15 +1,18 @@
 //! A tool server that behaves as the tool that is called says, well or badly.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use aims_json::{Limits, Value, parse};
 use aims_model::ServerSpec;
 use aims_types::Name;
 use async_trait::async_trait;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex, empty};
+use tokio::io::{
+    AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, duplex, empty,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +40,18 @@ pub(crate) struct Bench {
     pub(crate) release: Arc<Notify>,
     /// Whether servers can't be ended.
     pub(crate) stuck: Arc<AtomicBool>,
+    /// What happens, once, in the middle of the next write of a call to a server.
+    pub(crate) pause: Arc<Mutex<Option<Pause>>>,
     tasks: TaskTracker,
+}
+
+/// What happens while the gateway is stopped.
+pub(crate) type Pause = Box<dyn FnOnce() + Send>;
+
+/// The gateway's end of a server's input.
+struct Input {
+    pipe: DuplexStream,
+    pause: Arc<Mutex<Option<Pause>>>,
 }
 
 struct BenchProcess {
@@ -82,7 +96,9 @@ impl ToolHost for Bench {
             running.fetch_sub(1, Ordering::SeqCst);
             done.cancel();
         });
-        let (stdin, stdout) = (Box::new(stdin), Box::new(stdout));
+        let pause = Arc::clone(&self.pause);
+        let (stdin, stdout) = (Input { pipe: stdin, pause }, Box::new(stdout));
+        let stdin = Box::new(stdin);
         Ok(ToolChild {
             stdin,
             stdout,
@@ -108,6 +124,29 @@ impl ToolProcess for BenchProcess {
 impl Drop for BenchProcess {
     fn drop(&mut self) {
         self.killed.cancel();
+    }
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if bytes.windows(10).any(|part| part == b"tools/call")
+            && let Some(pause) = self.pause.lock().unwrap().take()
+        {
+            pause();
+        }
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
     }
 }
 

@@ -54,6 +54,40 @@ async fn a_cut_in_mid_call_ends_stream_and_server_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn no_answer_of_any_kind_is_delivered_after_the_cut() {
+    for message in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"no/such"}"#,
+    ] {
+        let world = World::new().await;
+        let task = world.task(1, &wide("{}"));
+        let agent = Agent::open(&world, &task, 1).await;
+        let response = agent.unread(message).await;
+        world.cut(Subject::Instance(agent.instance())).await;
+        let answer = Answer::read(response).await;
+        assert!(
+            answer.broken && answer.messages.is_empty(),
+            "{message}: {answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_answer_of_any_kind_is_delivered_without_a_lease() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let response = agent.unread(list).await;
+    world.control.down.store(true, Ordering::SeqCst);
+    world.clock.advance(std::time::Duration::from_secs(6));
+    let answer = Answer::read(response).await;
+    assert!(answer.broken && answer.messages.is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_under_the_cut_goes_on() {
     let world = World::new().await;
     let (one, two) = (world.task(1, &wide("{}")), world.task(2, &wide("{}")));

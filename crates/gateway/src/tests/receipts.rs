@@ -1,5 +1,6 @@
 //! What a cut-off says that it ended.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aims_json::Value;
@@ -90,6 +91,65 @@ async fn unknown_are_exactly_the_effects_of_what_had_gone_out_and_was_not_answer
         world.kill(Subject::Agent(task.grant.delegate)).await.ended,
         Ended::default()
     );
+}
+
+#[tokio::test]
+async fn a_call_that_was_taken_back_and_is_still_with_the_tool_is_unknown() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let response = agent.begin(1, "hang", "{}").await;
+    world.bench.hanging.notified().await;
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    assert_eq!(agent.post(cancel).await.status, 202);
+    assert!(Answer::read(response).await.messages.is_empty());
+    let cancelled = decisions(&world, EventKind::CallOutcome, "outcome", "cancelled");
+    assert_eq!(
+        cancelled,
+        decisions(&world, EventKind::CallOutcome, "effect", "unknown")
+    );
+    let ended = world.kill(Subject::Instance(agent.instance())).await.ended;
+    let unknown: Vec<_> = ended
+        .unknown
+        .iter()
+        .map(|one| one.decision.to_string())
+        .collect();
+    assert_eq!(unknown, cancelled);
+    assert_eq!(world.bench.running.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_was_taken_back_and_answered_all_the_same_is_over() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let response = agent.begin(1, "hang", "{}").await;
+    world.bench.hanging.notified().await;
+    drop(response);
+    while decisions(&world, EventKind::CallOutcome, "outcome", "cancelled").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.bench.release.notify_one();
+    // The server reads on when it has answered.
+    assert!(agent.call(2, "echo", "{}").await.result().is_some());
+    let ended = world.kill(Subject::Instance(agent.instance())).await.ended;
+    assert!(ended.unknown.is_empty(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_ended_before_is_told_again_with_every_later_answer() {
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let _hanging = agent.begin(1, "hang", "{}").await;
+    world.bench.hanging.notified().await;
+    let first = world.kill(Subject::Agent(task.grant.delegate)).await;
+    // The answer was lost, and the next state comes.
+    let next = world.try_change(|_| {}).await.unwrap();
+    assert_eq!(next.ended, Ended::default());
+    let step = next.earlier.last().unwrap();
+    assert_eq!((step.to, &step.ended), (first.revision, &first.ended));
+    assert_eq!(step.after.next(), step.to);
 }
 
 #[tokio::test]

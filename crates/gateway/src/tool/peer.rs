@@ -54,6 +54,9 @@ pub(crate) enum PeerFault {
     /// We ended it.
     #[error("it was ended")]
     Stopped,
+    /// Too many calls were taken back that may go on.
+    #[error("too many of its calls were taken back and not answered")]
+    Abandoned,
     /// What it worked for is cut off.
     #[error("what it worked for is cut off")]
     CutOff,
@@ -85,7 +88,10 @@ pub(crate) struct Asking {
 }
 
 /// Whether a request may go out, asked right before it does.
-pub(crate) struct Leave(Box<dyn FnOnce() -> bool + Send>);
+pub(crate) struct Leave(Box<dyn FnOnce() -> Option<Went> + Send>);
+
+/// Called right after each piece of a request went out.
+pub(crate) type Went = Box<dyn Fn() + Send + Sync>;
 
 /// One line toward the tool.
 #[derive(Debug)]
@@ -135,11 +141,11 @@ struct Waiting {
 
 impl Leave {
     /// A leave that `may` gives or refuses.
-    pub(crate) fn new(may: impl FnOnce() -> bool + Send + 'static) -> Self {
+    pub(crate) fn new(may: impl FnOnce() -> Option<Went> + Send + 'static) -> Self {
         Self(Box::new(may))
     }
 
-    fn grants(self) -> bool {
+    fn ask(self) -> Option<Went> {
         (self.0)()
     }
 }

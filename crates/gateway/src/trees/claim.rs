@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aims_lease::EPOCH_FIRST;
-use aims_links::{LinkError, OwnedTree, TreeClaim};
+use aims_links::{LinkError, OwnedTree, TreeClaim, TreeGrant};
 use aims_model::Record;
 use aims_types::{Id, Task};
 use tokio::time::timeout;
@@ -60,17 +60,22 @@ async fn claim(core: &Core, entry: &Entry, task: Id<Task>, term: u64) -> Result<
     let me = core.config.id;
     let claimed = within(core.control.tree_claim(me, task)).await?;
     match claimed {
-        TreeClaim::Owned { epoch, before } => {
+        TreeClaim::Owned(grant) => {
+            let epoch = grant.epoch;
             // Only if its own last claim is the one before this, nobody used anything since.
             let known = match &*entry.standing() {
                 Standing::Mine {
                     tree, epoch: last, ..
-                } if before && last.checked_add(1) == Some(epoch) => Some(Arc::clone(tree)),
+                } if grant.before && last.checked_add(1) == Some(epoch) => Some(Arc::clone(tree)),
                 _ => None,
             };
             let tree = match known {
-                Some(tree) => tree,
-                None => Arc::new(rebuild(core, task, (epoch, before)).await?),
+                Some(tree) => {
+                    // What it recorded before goes on counting.
+                    tree.ahead().resize(grant.window);
+                    tree
+                }
+                None => Arc::new(rebuild(core, task, &grant).await?),
             };
             Ok(Standing::Mine { tree, epoch, term })
         }
@@ -91,19 +96,16 @@ async fn claim(core: &Core, entry: &Entry, task: Id<Task>, term: u64) -> Result<
     }
 }
 
-/// What was used of a tree: what all gateways handed over about it. What this one recorded in the
-/// time before, perhaps as an earlier process, is handed over first.
-async fn rebuild(
-    core: &Core,
-    task: Id<Task>,
-    (epoch, before): (u64, bool),
-) -> Result<Tree, NoOwner> {
+/// What was used of a tree: what all gateways handed over about it, and what is unaccounted for.
+/// What this one recorded in the time before, perhaps as an earlier process, is handed over first.
+async fn rebuild(core: &Core, task: Id<Task>, grant: &TreeGrant) -> Result<Tree, NoOwner> {
     let unreadable = |error: &dyn std::error::Error| NoOwner::Unreadable(error.to_string());
     let mut past = Past::default();
-    if !before && epoch == EPOCH_FIRST {
-        return past.into_tree(epoch).map_err(|error| unreadable(&error));
+    if !grant.before && grant.epoch == EPOCH_FIRST {
+        let tree = past.into_tree(grant, core.now());
+        return tree.map_err(|error| unreadable(&error));
     }
-    if before && !handed_over(core).await {
+    if grant.before && !handed_over(core).await {
         return Err(NoOwner::NotHandedOver);
     }
     let (me, mut skip) = (core.config.id, 0_u64);
@@ -132,7 +134,8 @@ async fn rebuild(
     let now = core.now();
     core.approvals
         .restore(past.approvals().map(|(id, at)| (id, at.max(now))));
-    past.into_tree(epoch).map_err(|error| unreadable(&error))
+    past.into_tree(grant, now)
+        .map_err(|error| unreadable(&error))
 }
 
 async fn within<T>(asked: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {

@@ -36,11 +36,11 @@ pub(crate) async fn release_idle(core: &Core) {
     if given.is_empty() {
         return;
     }
-    // Nothing starts under them any more. What was being decided meanwhile is refused when it is
-    // looked at again, so it counts for nothing even if its record comes later.
+    // Nothing starts under them any more, and nothing that is counted is recorded: what was being
+    // decided meanwhile is refused before, or when it is looked at again.
     if !handed_over(core).await {
         for (_, entry, before, _) in given {
-            *entry.standing() = before;
+            entry.put_back(before);
         }
         return;
     }
@@ -92,10 +92,25 @@ impl Entry {
         }
         let mut standing = self.standing();
         let epoch = standing.epoch()?;
+        if let Standing::Mine { tree, .. } = &*standing
+            && !tree.ahead().close()
+        {
+            return None;
+        }
         Some(std::mem::replace(
             &mut *standing,
             Standing::Returning { epoch },
         ))
+    }
+}
+
+impl Entry {
+    /// It was not given back after all.
+    fn put_back(&self, before: Standing) {
+        if let Standing::Mine { tree, .. } = &before {
+            tree.ahead().open();
+        }
+        *self.standing() = before;
     }
 }
 

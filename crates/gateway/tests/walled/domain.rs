@@ -13,7 +13,7 @@ use aims_json::{Limits, parse};
 use aims_links::{
     Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance, Endpoint,
     InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, PrincipalFacts,
-    Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim, TreeGrant,
 };
 use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
@@ -293,7 +293,7 @@ impl Control for Domain {
         unused()
     }
 
-    async fn instance_ended(&self, _: EndedInstance) -> Result<(), LinkError> {
+    async fn instance_ended(&self, _: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
         unused()
     }
 
@@ -366,10 +366,13 @@ impl Control for Domain {
         _: Id<types::Task>,
     ) -> Result<TreeClaim, LinkError> {
         // There is one gateway, which owns every tree.
-        Ok(TreeClaim::Owned {
+        Ok(TreeClaim::Owned(TreeGrant {
             epoch: 1,
             before: true,
-        })
+            window: 16,
+            revision: Revision::ZERO,
+            unaccounted: Vec::new(),
+        }))
     }
 
     async fn tree_release(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aims_links::{ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Vouch};
+use aims_links::{ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Step, Vouch};
 use aims_types::{self as types, Id, Instance};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -13,9 +13,9 @@ use tonic::Streaming;
 
 use super::{Links, answer, no_answer, unreadable};
 use crate::message::{Read, json, needed, text, to_json};
-use crate::proto::{self, gateway_asked, gateway_says};
+use crate::proto::{self, gateway_asked, gateway_says, node_asked, node_says};
 use crate::session::ASKS_WAITING_MAX;
-use crate::state::changed;
+use crate::state::{Parts, changed};
 
 /// First and longest pause before a session that ended is opened again.
 const SESSION_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -24,15 +24,37 @@ impl Links {
     /// Keeps a session in which the server asks `gateway`, until `stopping`; opens it again when
     /// it ends.
     pub async fn keep_gateway(&self, gateway: Arc<dyn Enforce>, stopping: CancellationToken) {
-        let keeping = keep("gateway", |pauses| self.gateway_session(&gateway, pauses));
+        let keeping = self.keep("gateway", |pauses| self.gateway_session(&gateway, pauses));
         stopping.run_until_cancelled(keeping).await;
     }
 
     /// Keeps a session in which the server asks `node`, until `stopping`; opens it again when it
     /// ends.
     pub async fn keep_node(&self, node: Arc<dyn Vouch>, stopping: CancellationToken) {
-        let keeping = keep("node", |pauses| self.node_session(&node, pauses));
+        let keeping = self.keep("node", |pauses| self.node_session(&node, pauses));
         stopping.run_until_cancelled(keeping).await;
+    }
+
+    /// Opens a session again whenever it ends, for ever, and at once over a new connection.
+    async fn keep<F>(&self, what: &'static str, session: impl Fn(Arc<Pauses>) -> F)
+    where
+        F: Future<Output = Result<(), LinkError>>,
+    {
+        let pauses = Arc::new(Pauses(Mutex::new(SESSION_PAUSES.0)));
+        let mut redialled = self.0.redialled.subscribe();
+        loop {
+            let pause = tokio::select! {
+                ended = session(Arc::clone(&pauses)) => {
+                    if let Err(error) = ended {
+                        tracing::warn!(%error, "the server does not ask this {what}");
+                    }
+                    pauses.next()
+                }
+                // The sender lives as long as this.
+                _ = redialled.changed() => Duration::ZERO,
+            };
+            sleep(pause).await;
+        }
     }
 
     async fn gateway_session(
@@ -41,17 +63,18 @@ impl Links {
         pauses: Arc<Pauses>,
     ) -> Result<(), LinkError> {
         let (sender, says) = mpsc::channel(ASKS_WAITING_MAX);
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let mut asked = answer(client.gateway_session(stream(says)))
             .await?
             .into_inner();
         let answering = Answering::default();
-        let mut last: Option<Arc<ControlState>> = None;
+        let mut states = States::default();
         while let Some(ask) = next(&mut asked).await? {
             pauses.start_over();
             let (gateway, sender, number) = (Arc::clone(gateway), sender.clone(), ask.number);
             let ask = needed("ask", ask.ask).map_err(|error| unreadable(&error))?;
-            let ready = ready(ask, &mut last).map_err(|error| unreadable(&error))?;
+            let ready = states.ready(ask).map_err(|error| unreadable(&error))?;
+            let Some(ready) = ready else { continue };
             answering.0.spawn(async move {
                 let answer = Some(answer_of(gateway.as_ref(), ready).await);
                 drop(sender.send(proto::GatewaySays { number, answer }).await);
@@ -66,7 +89,7 @@ impl Links {
         pauses: Arc<Pauses>,
     ) -> Result<(), LinkError> {
         let (sender, says) = mpsc::channel(ASKS_WAITING_MAX);
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let mut asked = answer(client.node_session(stream(says)))
             .await?
             .into_inner();
@@ -74,15 +97,16 @@ impl Links {
         while let Some(ask) = next(&mut asked).await? {
             pauses.start_over();
             let (node, sender, number) = (Arc::clone(node), sender.clone(), ask.number);
-            let cut = cut(&ask).map_err(|error| unreadable(&error))?;
+            let ask = needed("ask", ask.ask).and_then(|ask| asked_of_node(&ask));
+            let ask = ask.map_err(|error| unreadable(&error))?;
             answering.0.spawn(async move {
-                match node.end(cut).await {
-                    Ok(ended) => {
-                        let ended_json = to_json(&ended);
-                        drop(sender.send(proto::NodeSays { number, ended_json }).await);
+                match answer_of_node(node.as_ref(), ask).await {
+                    Ok(answer) => {
+                        let answer = Some(answer);
+                        drop(sender.send(proto::NodeSays { number, answer }).await);
                     }
                     // Saying nothing is not an acknowledgement.
-                    Err(error) => tracing::error!(%error, "instances could not be ended"),
+                    Err(error) => tracing::error!(%error, "the node could not do what it must"),
                 }
             });
         }
@@ -105,26 +129,30 @@ impl Pauses {
     }
 }
 
-/// Opens a session again whenever it ends, for ever.
-async fn keep<F>(what: &'static str, session: impl Fn(Arc<Pauses>) -> F)
-where
-    F: Future<Output = Result<(), LinkError>>,
-{
-    let pauses = Arc::new(Pauses(Mutex::new(SESSION_PAUSES.0)));
-    loop {
-        if let Err(error) = session(Arc::clone(&pauses)).await {
-            tracing::warn!(%error, "the server does not ask this {what}");
-        }
-        sleep(pauses.next()).await;
-    }
+/// What a node was asked: to end something, or else what it has.
+fn asked_of_node(ask: &node_asked::Ask) -> Read<Option<Cut>> {
+    let node_asked::Ask::Cut(cut) = ask else {
+        return Ok(None);
+    };
+    let instances = cut.instances.iter().map(|id| text("instance", id));
+    Ok(Some(Cut {
+        revision: types::Revision::new(cut.revision),
+        instances: instances.collect::<Read<Vec<Id<Instance>>>>()?,
+        gateways: cut.gateways.clone(),
+    }))
 }
 
-fn cut(ask: &proto::NodeAsked) -> Read<Cut> {
-    let instances = ask.instances.iter().map(|id| text("instance", id));
-    Ok(Cut {
-        revision: types::Revision::new(ask.revision),
-        instances: instances.collect::<Read<Vec<Id<Instance>>>>()?,
-    })
+async fn answer_of_node(
+    node: &dyn Vouch,
+    cut: Option<Cut>,
+) -> Result<node_says::Answer, LinkError> {
+    if let Some(cut) = cut {
+        let ended = node.end(cut).await?;
+        return Ok(node_says::Answer::EndedJson(to_json(&ended)));
+    }
+    let held = node.held().await?;
+    let instances = held.iter().map(ToString::to_string).collect();
+    Ok(node_says::Answer::Held(proto::Held { instances }))
 }
 
 /// Answers that are being made; those of a session that ended come to their end unheard.
@@ -137,17 +165,38 @@ enum Ready {
     Inspect(types::Name, Box<aims_model::ServerSpec>),
 }
 
-fn ready(ask: gateway_asked::Ask, last: &mut Option<Arc<ControlState>>) -> Read<Ready> {
-    match ask {
-        gateway_asked::Ask::State(change) => {
-            let state = Arc::new(changed(last.as_deref(), change)?);
-            *last = Some(Arc::clone(&state));
-            Ok(Ready::Apply(state))
-        }
-        gateway_asked::Ask::Inspect(asked) => {
-            let spec = Box::new(json("spec", &asked.spec_json)?);
-            Ok(Ready::Inspect(text("name", &asked.name)?, spec))
-        }
+/// The states of one session: the last one, and what has come of the next.
+#[derive(Default)]
+struct States {
+    last: Option<Arc<ControlState>>,
+    parts: Parts,
+}
+
+impl States {
+    /// What was asked, if this completes it.
+    fn ready(&mut self, ask: gateway_asked::Ask) -> Read<Option<Ready>> {
+        Ok(match ask {
+            gateway_asked::Ask::State(part) => match self.parts.add(&part)? {
+                Some(change) => {
+                    let state = Arc::new(changed(self.last.as_deref(), change)?);
+                    self.last = Some(Arc::clone(&state));
+                    Some(Ready::Apply(state))
+                }
+                None => None,
+            },
+            gateway_asked::Ask::Inspect(asked) => {
+                let spec = Box::new(json("spec", &asked.spec_json)?);
+                Some(Ready::Inspect(text("name", &asked.name)?, spec))
+            }
+        })
+    }
+}
+
+fn step(step: &Step) -> proto::Step {
+    proto::Step {
+        after: step.after.number(),
+        to: step.to.number(),
+        ended_json: to_json(&step.ended),
     }
 }
 
@@ -161,6 +210,7 @@ async fn answer_of(gateway: &dyn Enforce, ready: Ready) -> gateway_says::Answer 
                 Ok(applied) => Answer::Applied(proto::Applied {
                     revision: applied.revision.number(),
                     ended_json: to_json(&applied.ended),
+                    earlier: applied.earlier.iter().map(step).collect(),
                 }),
                 Err(EnforceError::Unusable { revision, reason }) => {
                     let revision = revision.number();

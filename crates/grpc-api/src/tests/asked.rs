@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aims_crypto::sha256;
 use aims_links::{
     Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
-    TreeClaim,
+    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, Telling, TokenCall,
+    TokenReply, TreeClaim, TreeGrant,
 };
 use aims_model::approval::Asked;
-use aims_model::{Approval, Evidence, Point};
+use aims_model::{Approval, Evidence, Point, Unaccounted};
 use aims_types::{self as types, Digest, Gateway, Id, Instance, Node, Revision, Run, Secret, Task};
 use async_trait::async_trait;
 
@@ -108,8 +108,8 @@ impl Control for FakeControl {
             .await
     }
 
-    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
-        self.hear(ended, ()).await
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
+        self.answer(ended, ()).await
     }
 
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError> {
@@ -185,10 +185,17 @@ impl Control for FakeControl {
 /// Each answer that there can be.
 fn claim(task: Id<Task>) -> TreeClaim {
     match task.as_u128() {
-        1 => TreeClaim::Owned {
+        1 => TreeClaim::Owned(TreeGrant {
             epoch: u64::MAX,
             before: true,
-        },
+            window: u32::MAX,
+            revision: Revision::new(u64::MAX),
+            unaccounted: vec![Unaccounted {
+                gateway: Id::from_u128(3),
+                uses: u32::MAX,
+                since: Revision::new(1),
+            }],
+        }),
         2 => TreeClaim::Elsewhere {
             gateway: Id::from_u128(3),
             address: "[::1]:8713".to_owned(),
@@ -289,9 +296,16 @@ async fn what_a_node_says_and_its_token_requests_arrive_in_the_name_of_its_certi
         instance: Id::from_u128(6),
         how: "exited 0".to_owned(),
     };
-    links.instance_ended(ended.clone()).await.unwrap();
+    let got = links.instance_ended(ended.clone()).await.unwrap();
     ended.node = me;
-    check(&world, &ended, &(), &());
+    check(&world, &ended, &got, &Ok(()));
+    world.control.refuses.store(true, Ordering::SeqCst);
+    let got = links.instance_ended(ended.clone()).await.unwrap();
+    check(&world, &ended, &got, &Err(rich::refusal()));
+    world.retire(node());
+    let got = links.instance_ended(ended).await.unwrap();
+    assert_eq!(got.unwrap_err().code, "not_enrolled");
+    world.enrol_again(node());
 
     let call = TokenCall {
         form: b"a=\xff".as_slice().into(),
@@ -361,6 +375,10 @@ async fn nodes_and_gateways_renew_leases_and_certificates() {
                 in_force: Revision::new(u64::MAX),
                 head: (!refuses).then(|| (3, sha256(b"head"))),
                 address: refuses.then(|| "gateway.test:8713".to_owned()),
+                telling: refuses.then_some(Telling {
+                    process: u64::MAX,
+                    number: 7,
+                }),
             };
             let got = links.lease_renew(ask.clone()).await.unwrap();
             ask.point = me;

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use aims_links::{
-    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Vouch,
+    Applied, ControlState, Cut, Enforce, EnforceError, InspectError, LinkError, Step, Vouch,
 };
 use aims_model::receipt::Ended;
 use aims_model::{ServerSpec, ToolPin};
-use aims_types::{Id, Name, Revision};
+use aims_types::{Id, Instance, Name, Revision};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -51,13 +51,23 @@ impl Enforce for FakeGateway {
             _ => Ok(Applied {
                 revision,
                 ended: rich::ended(),
+                earlier: vec![earlier()],
             }),
         }
     }
 }
 
+/// What a gateway ended before.
+fn earlier() -> Step {
+    Step {
+        after: Revision::new(3),
+        to: Revision::new(5),
+        ended: rich::ended(),
+    }
+}
+
 impl FakeGateway {
-    fn last(&self) -> Arc<ControlState> {
+    pub(super) fn last(&self) -> Arc<ControlState> {
         Arc::clone(self.states.lock().unwrap().last().unwrap())
     }
 }
@@ -69,6 +79,10 @@ impl Vouch for FakeNode {
     async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
         self.0.lock().unwrap().push(cut);
         Ok(rich::ended())
+    }
+
+    async fn held(&self) -> Result<Vec<Id<Instance>>, LinkError> {
+        Ok(vec![Id::from_u128(7), Id::from_u128(8)])
     }
 }
 
@@ -143,7 +157,7 @@ async fn an_answer_that_is_not_given_keeps_nothing_else_waiting() {
 }
 
 #[tokio::test]
-async fn a_node_ends_what_it_is_told_to_end() {
+async fn a_node_ends_what_it_is_told_to_end_and_says_what_it_has() {
     let world = World::start().await;
     let fake = Arc::new(FakeNode(Mutex::default()));
     let (links, kept) = (world.links(node()), Arc::clone(&fake));
@@ -156,10 +170,13 @@ async fn a_node_ends_what_it_is_told_to_end() {
         let cut = Cut {
             revision: Revision::new(u64::MAX),
             instances: (0..many).map(Id::from_u128).collect(),
+            gateways: (0..many).map(|n| n.to_string()).collect(),
         };
         assert_eq!(link.end(cut.clone()).await, Ok(rich::ended()));
         assert_eq!(fake.0.lock().unwrap().last(), Some(&cut));
     }
+    let held = link.held().await.unwrap();
+    assert_eq!(held, [Id::from_u128(7), Id::from_u128(8)]);
 }
 
 #[tokio::test]
@@ -291,6 +308,7 @@ async fn an_answer_of_another_kind_is_no_answer() {
         Answer::Applied(proto::Applied {
             revision: 1,
             ended_json: b"{}".to_vec(),
+            earlier: Vec::new(),
         }),
     ];
     for answer in wrong {

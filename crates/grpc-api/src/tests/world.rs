@@ -19,7 +19,8 @@ use tonic::transport::Channel;
 
 use super::asked::FakeControl;
 use super::rich;
-use crate::{Links, ServeError, dial, serve};
+use crate::dial::dial;
+use crate::{Links, ServeError, serve};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const DAY: u64 = 86_400;
@@ -124,38 +125,49 @@ impl World {
         }
     }
 
+    /// The server's certificate lives longer than those of its peers.
     fn identity(&self, path: &str) -> Arc<Identity> {
         let signer = Arc::new(SigningKey::generate(Alg::Es256).unwrap());
+        let days = if path == "server" { 30 } else { 1 };
+        let svid = self.svid(path, signer.as_ref(), days);
+        Arc::new(Identity::new(svid, &self.ca, signer).unwrap())
+    }
+
+    /// A certificate that lives for some days from [`NOW`] on.
+    pub(super) fn svid(&self, path: &str, signer: &SigningKey, days: u64) -> aims_x509::Svid {
         let at = |secs| Timestamp::from_unix_secs(secs);
         let template = SvidTemplate {
             public: signer.public(),
             spiffe_id: &self.ca.trust_domain().id(path).unwrap(),
             hosts: &[],
-            validity: Validity::new(at(NOW - DAY), at(NOW + DAY)).unwrap(),
+            validity: Validity::new(at(NOW - DAY), at(NOW + days * DAY)).unwrap(),
             serial: &Serial::from_random([2; 16]),
         };
-        let svid = aims_x509::Svid::issue(&self.ca, &self.key, &template).unwrap();
-        Arc::new(Identity::new(svid, &self.ca, signer).unwrap())
+        aims_x509::Svid::issue(&self.ca, &self.key, &template).unwrap()
     }
 
     fn trust(&self) -> Arc<Trust> {
         Arc::new(Trust::new(Bundle::new(vec![self.ca.clone()]).unwrap()))
     }
 
+    fn connector(&self, identity: Option<Arc<Identity>>) -> Connector {
+        let server = self.ca.trust_domain().id("server").unwrap();
+        let expected = Expected::from(server);
+        Connector::new(&self.settings(), identity, self.trust(), expected).unwrap()
+    }
+
     /// A channel to the server as whoever has this path, or as nobody.
     pub(super) fn channel(&self, path: Option<&str>) -> Channel {
-        let server = self.ca.trust_domain().id("server").unwrap();
-        let connector = Connector::new(
-            &self.settings(),
-            path.map(|path| self.identity(path)),
-            self.trust(),
-            Expected::from(server),
-        );
-        dial(&self.address, connector.unwrap())
+        let identity = path.map(|path| self.identity(path));
+        dial(&self.address, self.connector(identity))
     }
 
     pub(super) fn links(&self, point: Point) -> Links {
-        Links::new(self.channel(Some(&path_of(point))))
+        self.links_as(self.identity(&path_of(point)))
+    }
+
+    pub(super) fn links_as(&self, identity: Arc<Identity>) -> Links {
+        Links::new(&self.address, self.connector(Some(identity)))
     }
 
     pub(super) fn retire(&self, point: Point) {

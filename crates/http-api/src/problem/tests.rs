@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// Operations of nodes, gateways and the token endpoint: people are never told their codes.
-const NOT_FOR_PEOPLE: [&str; 14] = [
+const NOT_FOR_PEOPLE: [&str; 15] = [
     "admit/join.rs",
     "admit/link.rs",
     "admit/renew.rs",
     "approvals/ask.rs",
     "delegations/error.rs",
     "instances/attest.rs",
+    "instances/end.rs",
     "instances/renew.rs",
     "joins/gateway.rs",
     "joins/node.rs",

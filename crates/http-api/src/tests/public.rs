@@ -1,6 +1,8 @@
 //! What anybody on the machine may read, and what nobody gets through it.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Health, Public, ROUTES};
 use aims_audit::TileDir;
@@ -42,6 +44,25 @@ async fn health_says_what_is() {
     assert_eq!(get(&router, "/metrics").await.status, StatusCode::OK);
     let empty = get(&router, "/log/checkpoint").await;
     assert_eq!(empty.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_point_is_ready_only_while_it_works_and_shows_nothing_else() {
+    let works = Arc::new(AtomicBool::new(false));
+    let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+    let asked = Arc::clone(&works);
+    let health = health.while_works(move || asked.load(Ordering::SeqCst));
+    let router = health.clone().router();
+    let ready = async || get(&router, "/ready").await.status == StatusCode::OK;
+    assert_eq!(get(&router, "/live").await.status, StatusCode::OK);
+    for (is_up, does_work) in [(false, true), (true, false), (true, true), (true, false)] {
+        health.set_ready(is_up);
+        works.store(does_work, Ordering::SeqCst);
+        assert_eq!(ready().await, is_up && does_work);
+    }
+    assert_eq!(get(&router, "/metrics").await.status, StatusCode::OK);
+    let nothing = get(&router, "/log/checkpoint").await.status;
+    assert_eq!(nothing, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ impl Enforce for Gateway {
 
     async fn apply(&self, state: Arc<ControlState>) -> Result<Applied, EnforceError> {
         Ok(Applied {
+            earlier: Vec::new(),
             revision: state.revision,
             ended: Ended::default(),
         })
@@ -82,6 +83,10 @@ struct Walls;
 impl Vouch for Walls {
     async fn end(&self, _: Cut) -> Result<Ended, LinkError> {
         Ok(Ended::default())
+    }
+
+    async fn held(&self) -> Result<Vec<Id<types::Instance>>, LinkError> {
+        Ok(Vec::new())
     }
 }
 

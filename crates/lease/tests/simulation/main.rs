@@ -21,7 +21,7 @@ const TELLING_SEEDS: [u64; 20] = [
 ];
 
 /// A rule that is left out, the seed to start from, and what shows it.
-const BROKEN: [(Variant, u64, &[Finding]); 19] = [
+const BROKEN: [(Variant, u64, &[Finding]); 22] = [
     (Variant::CountsFromArrival, 60, &[Finding::ByteAfterKill]),
     (
         Variant::RowAfterAnswer,
@@ -51,7 +51,11 @@ const BROKEN: [(Variant, u64, &[Finding]); 19] = [
         0,
         &[Finding::ByteAfterKill, Finding::TwoOwners],
     ),
-    (Variant::NumbersFromZero, 30, &[Finding::ByteAfterKill]),
+    (
+        Variant::NumbersFromZero,
+        500,
+        &[Finding::ByteAfterKill, Finding::TwoOwners],
+    ),
     (
         Variant::RebootNotSeen,
         0,
@@ -63,11 +67,18 @@ const BROKEN: [(Variant, u64, &[Finding]); 19] = [
     ),
     (Variant::BarrierFollowsRows, 0, &[Finding::KillTooSlow]),
     (Variant::TakesOverEarly, 0, &[Finding::TwoOwners]),
+    (Variant::WindowNotEnforced, 0, &[Finding::BudgetExceeded]),
     (
-        Variant::TakesOverWithoutLog,
+        Variant::UnaccountedNotCharged,
         0,
-        &[Finding::BudgetExceeded, Finding::ApprovalUsedTwice],
+        &[Finding::BudgetExceeded],
     ),
+    (
+        Variant::HeadToldBefore,
+        0,
+        &[Finding::AccountedEarly, Finding::BudgetExceeded],
+    ),
+    (Variant::ApprovalsKept, 0, &[Finding::ApprovalUsedTwice]),
     (Variant::OwnsAcrossGap, 0, &[Finding::TwoOwners]),
     (
         Variant::HandOverUnbound,
@@ -112,6 +123,8 @@ fn nothing_is_found_in_the_protocol_and_everything_happens() {
         stats.overrun,
         stats.handed_over,
         stats.taken_over,
+        stats.accounted,
+        stats.behind,
         stats.unavailable,
         stats.crashes,
     ];

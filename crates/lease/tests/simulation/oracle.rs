@@ -17,6 +17,8 @@ pub(crate) enum Finding {
     ApprovalUsedTwice,
     /// A gateway decided for a tree that another one owned.
     TwoOwners,
+    /// A lost owner was taken to be accounted for, and the server had not got all of its uses.
+    AccountedEarly,
     /// The record of an effect, or of a kill that had returned, is gone after a restart.
     RecordLost,
     /// The revision or a cut-off of a point went back.
@@ -55,6 +57,10 @@ pub(crate) struct Stats {
     pub(crate) handed_over: u64,
     /// Trees that were taken over because their owner's lease had ended.
     pub(crate) taken_over: u64,
+    /// Lost owners whose log turned out to be whole.
+    pub(crate) accounted: u64,
+    /// Calls that were refused because the server had not got enough of the log.
+    pub(crate) behind: u64,
     /// Claims of trees that nobody can own.
     pub(crate) unavailable: u64,
     /// Processes that were killed.
@@ -74,6 +80,8 @@ impl Stats {
         self.overrun += other.overrun;
         self.handed_over += other.handed_over;
         self.taken_over += other.taken_over;
+        self.accounted += other.accounted;
+        self.behind += other.behind;
         self.unavailable += other.unavailable;
         self.crashes += other.crashes;
     }
@@ -92,6 +100,8 @@ pub(crate) struct Oracle {
     pub(crate) acknowledged: [Cuts; POINTS_MAX],
     uses: [u32; TREES],
     approvals: [[u8; APPROVALS]; TREES],
+    /// How long the log of each gateway was when a tree was last taken from it.
+    pub(crate) lost: [[usize; POINTS_MAX]; TREES],
     /// What each process was last seen with: incarnation, revision, cut-offs, server time.
     last: [(u32, u64, Cuts, u64); POINTS_MAX],
 }
@@ -125,6 +135,7 @@ impl Oracle {
             acknowledged: [[0; SUBJECTS]; POINTS_MAX],
             uses: [0; TREES],
             approvals: [[0; APPROVALS]; TREES],
+            lost: [[0; POINTS_MAX]; TREES],
             last: [(0, 0, [0; SUBJECTS], 0); POINTS_MAX],
         }
     }

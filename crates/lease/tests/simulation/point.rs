@@ -64,6 +64,8 @@ pub(crate) struct PointState {
     next_effect: u64,
     log: Vec<Intent>,
     synced: usize,
+    /// How much of the log the server has for certain.
+    pub(crate) taken: usize,
     is_syncing: bool,
     /// How much of the log belongs to effects that have started.
     needed: usize,
@@ -86,6 +88,7 @@ impl PointState {
             next_effect: 0,
             log: Vec::new(),
             synced: 0,
+            taken: 0,
             is_syncing: false,
             needed: 0,
             trees: [Local::default(); TREES],
@@ -145,6 +148,7 @@ impl World {
         state.up = true;
         state.incarnation += 1;
         state.holder = Holder::new(terms, first);
+        state.taken = 0;
         for tree in &mut state.trees {
             tree.start(first);
         }
@@ -187,18 +191,17 @@ impl World {
         match message {
             Message::Granted { number, granted } => self.granted(point, number, granted),
             Message::State { revision, cuts } => self.apply(point, revision, cuts),
-            Message::Claimed {
-                number,
-                tree,
-                verdict,
-                state,
-            } => self.claimed(point, tree, number, (verdict, state)),
+            Message::Claimed { asked, answer } => self.claimed(point, asked, answer),
+            Message::Took { upto } => {
+                let taken = &mut self.points[point].taken;
+                *taken = upto.max(*taken);
+            }
             Message::Call(call) => self.decide(point, call),
             Message::LeaseAsk { .. }
             | Message::Acknowledged { .. }
             | Message::Claim { .. }
             | Message::Shipped { .. }
-            | Message::HandOver { .. } => {}
+            | Message::Release { .. } => {}
         }
     }
 
@@ -208,8 +211,12 @@ impl World {
                 let now = self.point_clock(point);
                 let state = &mut self.points[point];
                 let number = state.holder.ask(now).number;
-                let in_force = state.in_force;
-                let message = Message::LeaseAsk { number, in_force };
+                let (in_force, head) = (state.in_force, state.synced);
+                let message = Message::LeaseAsk {
+                    number,
+                    in_force,
+                    head,
+                };
                 self.send(Process::Point(point), Process::Server, message);
                 let every = self.terms.renew_every().as_micros();
                 let every = u64::try_from(every).unwrap_or(u64::MAX);
@@ -356,6 +363,7 @@ impl World {
                 self.point_later(point, after, PointTask::Look { effect });
             }
         }
+        self.ship(point);
         if more {
             self.sync(point);
         }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aims_lease::{Barrier, Book, Claim, Granted, HandedOver, Owner, Standing, Terms, Verdict};
-use aims_model::{LeaseRow, Point};
-use aims_types::{BootTime, Gateway, Id, Revision};
+use aims_lease::{Barrier, Book, Claim, Granted, Owner, Standing, Terms, Told, Verdict, window};
+use aims_model::{LeaseRow, Point, TreeOwner};
+use aims_types::{BootTime, Id, Revision};
 
 use crate::sim::host::{Host, MILLI, Time};
 use crate::sim::oracle::Cuts;
+use crate::sim::trees::{Answer, Asked, number_of};
 use crate::sim::world::{
-    Event, INSTANCES, Message, POINTS_MAX, Process, SUBJECTS, TREES, TreeState, World,
+    APPROVALS_AT_ONCE, Event, INSTANCES, Message, POINTS_MAX, Process, SUBJECTS, TREES, World,
 };
 use crate::sim::{Finding, Variant};
 
@@ -20,14 +21,8 @@ const FLUSH_EVERY: Time = 400 * MILLI;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ServerTask {
     WriteRow(RowToWrite),
-    WriteOwner {
-        from: usize,
-        number: u64,
-        tree: usize,
-    },
-    Kill {
-        subject: usize,
-    },
+    WriteOwner { from: usize, asked: Asked },
+    Kill { subject: usize },
     KillAgain,
     Issue,
     Push,
@@ -41,15 +36,10 @@ pub(crate) struct RowToWrite {
     number: u64,
     arrived: BootTime,
     in_force: u64,
+    /// The end of the log that the request told.
+    head: usize,
     /// The revision when the request arrived.
     early: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct OwnerRow {
-    gateway: usize,
-    epoch: u64,
-    handed_over: HandedOver,
 }
 
 /// What survives the end of the process.
@@ -59,7 +49,9 @@ struct Disk {
     cuts: Cuts,
     kills: Vec<(u64, usize)>,
     rows: BTreeMap<Point, LeaseRow>,
-    owners: [Option<OwnerRow>; TREES],
+    owners: [Option<TreeOwner>; TREES],
+    /// How many approvals are void, because they may have been used before a take-over.
+    void: [usize; TREES],
     shipped: [usize; POINTS_MAX],
     uses: [u32; TREES],
     used: [u64; TREES],
@@ -85,6 +77,8 @@ pub(crate) struct ServerState {
     flushed: Option<Disk>,
     kills: Vec<OpenKill>,
     acknowledged: [u64; POINTS_MAX],
+    /// The first end of its log that each gateway told and that was not reached then.
+    told: [Option<Told>; POINTS_MAX],
 }
 
 impl ServerState {
@@ -94,7 +88,8 @@ impl ServerState {
             cuts: [0; SUBJECTS],
             kills: Vec::new(),
             rows: BTreeMap::new(),
-            owners: [None; TREES],
+            owners: std::array::from_fn(|_| None),
+            void: [0; TREES],
             shipped: [0; POINTS_MAX],
             uses: [0; TREES],
             used: [0; TREES],
@@ -110,12 +105,19 @@ impl ServerState {
             flushed: None,
             kills: Vec::new(),
             acknowledged: [0; POINTS_MAX],
+            told: [None; POINTS_MAX],
         }
     }
 
     /// Whether a point owns a tree.
     pub(crate) fn owns(&self, gateway: usize, tree: usize) -> bool {
-        self.disk.owners[tree].is_some_and(|owner| owner.gateway == gateway)
+        let owner = self.disk.owners[tree].as_ref();
+        owner.is_some_and(|owner| number_of(owner.gateway) == gateway)
+    }
+
+    /// How many approvals of a tree are void.
+    pub(crate) const fn approvals_void(&self, tree: usize) -> usize {
+        self.disk.void[tree]
     }
 
     /// Whether cut-offs hold all kills up to a revision.
@@ -171,6 +173,7 @@ impl World {
         self.server.stopped_until = 0;
         self.server.kills.clear();
         self.server.acknowledged = [0; POINTS_MAX];
+        self.server.told = [None; POINTS_MAX];
         if let Some(flushed) = &self.server.flushed {
             self.server.disk = flushed.clone();
         }
@@ -183,30 +186,30 @@ impl World {
 
     pub(crate) fn server_receives(&mut self, from: usize, message: Message) {
         match message {
-            Message::LeaseAsk { number, in_force } => self.asked(from, number, in_force),
+            Message::LeaseAsk {
+                number,
+                in_force,
+                head,
+            } => self.asked(from, number, (in_force, head)),
             Message::Acknowledged { in_force } => self.heard(from, in_force),
-            Message::Claim { number, tree } => {
+            Message::Claim(asked) => {
                 let after = self.write_time();
-                self.server_later(after, ServerTask::WriteOwner { from, number, tree });
+                self.server_later(after, ServerTask::WriteOwner { from, asked });
             }
             Message::Shipped { upto } => self.shipped(from, upto),
-            Message::HandOver {
-                tree,
-                epoch,
-                upto,
-                what,
-            } => {
+            Message::Release { tree, epoch, upto } => {
                 let unbound = self.variant == Variant::HandOverUnbound;
                 let complete = self.server.disk.shipped[from] >= upto;
                 let owner = self.server.disk.owners[tree].as_mut();
-                let owner = owner.filter(|owner| owner.gateway == from);
+                let owner = owner.filter(|owner| number_of(owner.gateway) == from);
                 if let Some(owner) = owner.filter(|owner| unbound || owner.epoch == epoch)
                     && complete
                 {
-                    owner.handed_over = what;
+                    owner.released = true;
                 }
             }
-            Message::Granted { .. }
+            Message::Took { .. }
+            | Message::Granted { .. }
             | Message::State { .. }
             | Message::Claimed { .. }
             | Message::Call(_) => {}
@@ -216,7 +219,7 @@ impl World {
     pub(crate) fn server_does(&mut self, task: ServerTask) {
         match task {
             ServerTask::WriteRow(row) => self.write_row(row),
-            ServerTask::WriteOwner { from, number, tree } => self.write_owner(from, number, tree),
+            ServerTask::WriteOwner { from, asked } => self.write_owner(from, asked),
             ServerTask::Kill { subject } => {
                 let disk = &mut self.server.disk;
                 disk.revision += 1;
@@ -253,12 +256,13 @@ impl World {
         }
     }
 
-    fn asked(&mut self, from: usize, number: u64, in_force: u64) {
+    fn asked(&mut self, from: usize, number: u64, (in_force, head): (u64, usize)) {
         let row = RowToWrite {
             from,
             number,
             arrived: self.server_clock(),
             in_force,
+            head,
             early: self.server.disk.revision,
         };
         if self.variant == Variant::RowAfterAnswer {
@@ -283,7 +287,8 @@ impl World {
             .book
             .grant(point, ask.arrived, acknowledged, earlier);
         disk.rows.insert(point, row);
-        let revision = disk.revision;
+        self.account(ask.from, (ask.in_force, ask.head));
+        let revision = self.server.disk.revision;
         match self.variant {
             Variant::RowAfterAnswer => {}
             Variant::RevisionReadEarly => self.answer(ask, ask.early),
@@ -324,53 +329,115 @@ impl World {
             disk.uses[intent.tree] += 1;
             disk.used[intent.tree] |= intent.approval_bit();
         }
-        disk.shipped[from] = have.max(upto.min(log.len()));
+        let upto = have.max(upto.min(log.len()));
+        disk.shipped[from] = upto;
+        self.send(
+            Process::Server,
+            Process::Point(from),
+            Message::Took { upto },
+        );
     }
 
-    fn write_owner(&mut self, from: usize, number: u64, tree: usize) {
-        let gateway = |number: usize| Id::<Gateway>::from_u128(number as u128);
-        let row = self.server.disk.owners[tree];
-        let counted = self.trees[tree].counted();
-        let owner = row.map(|row| Owner {
-            gateway: gateway(row.gateway),
-            epoch: row.epoch,
-            handed_over: row.handed_over,
-            lease_ended: self.variant == Variant::TakesOverEarly || self.has_ended(row.gateway),
-            counted: counted && self.variant != Variant::TakesOverWithoutLog,
-        });
-        let claimant = gateway(from);
-        let verdict = Claim { claimant, owner }.decide();
-        let stats = &mut self.oracle.stats;
-        match verdict {
-            Verdict::Granted { epoch, .. } => {
-                if let Some(row) = row.filter(|row| row.gateway != from) {
-                    match row.handed_over {
-                        HandedOver::Tree => stats.handed_over += 1,
-                        HandedOver::Nothing | HandedOver::Log => stats.taken_over += 1,
-                    }
-                }
-                self.server.disk.owners[tree] = Some(OwnerRow {
-                    gateway: from,
-                    epoch,
-                    handed_over: HandedOver::Nothing,
-                });
-            }
-            Verdict::Owner { .. } => {}
-            Verdict::Unavailable { .. } => stats.unavailable += 1,
+    /// Forgets that a gateway is unaccounted for, as far as the end of its log that it tells shows
+    /// that everything is here. What is not reached yet is looked at again when it tells again.
+    fn account(&mut self, from: usize, (in_force, head): (u64, usize)) {
+        let told = Told {
+            in_force: match self.variant {
+                Variant::HeadToldBefore => Revision::new(u64::MAX),
+                _ => Revision::new(in_force),
+            },
+            head: head as u64,
+        };
+        let ServerState {
+            disk,
+            told: earlier,
+            ..
+        } = &mut self.server;
+        let shipped = disk.shipped[from] as u64;
+        let first = earlier[from].unwrap_or(told);
+        let mut accounted = Vec::new();
+        for (tree, owner) in disk.owners.iter_mut().enumerate() {
+            let Some(owner) = owner else { continue };
+            owner.unaccounted.retain(|lost| {
+                let mut told = [first, told].into_iter();
+                let is_whole = number_of(lost.gateway) == from
+                    && told.any(|told| told.accounts_for(lost, shipped));
+                accounted.extend(is_whole.then_some(tree));
+                !is_whole
+            });
         }
-        let disk = &self.server.disk;
-        let known = TreeState {
-            uses: disk.uses[tree],
-            used: disk.used[tree],
-            shipped: disk.shipped[from],
+        earlier[from] = Some(if shipped >= first.head { told } else { first });
+        for tree in accounted {
+            self.look_at_accounted(from, tree);
+        }
+    }
+
+    /// What a gateway had recorded about a tree when it was taken from it has to be here.
+    fn look_at_accounted(&mut self, from: usize, tree: usize) {
+        self.oracle.stats.accounted += 1;
+        let log = self.points[from].synced();
+        let had = log.iter().take(self.oracle.lost[tree][from]);
+        let mut missing = had.skip(self.server.disk.shipped[from]);
+        if missing.any(|intent| intent.tree == tree) {
+            self.oracle.finds(Finding::AccountedEarly);
+        }
+    }
+
+    fn write_owner(&mut self, from: usize, asked: Asked) {
+        let (tree, spec) = (asked.tree, self.trees[asked.tree]);
+        let row = self.server.disk.owners[tree].clone();
+        let owner = row.as_ref().map(|row| Owner {
+            row,
+            lease_ended: self.variant == Variant::TakesOverEarly
+                || self.has_ended(number_of(row.gateway)),
+            summed: spec.summed,
+        });
+        let claim = Claim {
+            claimant: Id::from_u128(from as u128),
+            task: Id::from_u128(tree as u128),
+            window: window(spec.budget.map(u64::from)),
+            next: Revision::new(self.server.disk.revision + 1),
+            owner,
         };
-        let answer = Message::Claimed {
-            number,
-            tree,
-            verdict,
-            state: known,
+        let (stats, disk) = (&mut self.oracle.stats, &mut self.server.disk);
+        let answer = match claim.decide() {
+            Verdict::Granted(ownership) => {
+                if let Some(lost) = ownership.taken_from {
+                    let lost = number_of(lost);
+                    self.oracle.lost[tree][lost] = self.points[lost].synced().len();
+                    stats.taken_over += 1;
+                    disk.revision += 1;
+                    disk.void[tree] += APPROVALS_AT_ONCE;
+                } else if row.is_some_and(|row| row.gateway != ownership.row.gateway) {
+                    stats.handed_over += 1;
+                }
+                let lost = ownership.row.unaccounted.iter().map(|lost| lost.uses);
+                let charge = match self.variant {
+                    Variant::UnaccountedNotCharged => 0,
+                    _ => lost.sum(),
+                };
+                let granted = Answer::Granted {
+                    epoch: ownership.row.epoch,
+                    window: ownership.row.window,
+                    uses: disk.uses[tree] + charge,
+                    used: disk.used[tree],
+                    void: match self.variant {
+                        Variant::ApprovalsKept => 0,
+                        _ => disk.void[tree],
+                    },
+                    shipped: disk.shipped[from],
+                };
+                disk.owners[tree] = Some(ownership.row);
+                granted
+            }
+            Verdict::Owner { gateway, .. } => Answer::Owner(number_of(gateway)),
+            Verdict::Unavailable { .. } => {
+                stats.unavailable += 1;
+                Answer::Unavailable
+            }
         };
-        self.send(Process::Server, Process::Point(from), answer);
+        let message = Message::Claimed { asked, answer };
+        self.send(Process::Server, Process::Point(from), message);
     }
 
     fn has_ended(&self, gateway: usize) -> bool {

@@ -1,10 +1,10 @@
 //! Which trees a gateway owns, and what was used of them.
 
-use aims_lease::{HandedOver, Held, Verdict};
+use aims_lease::Held;
 use aims_types::{Gateway, Id};
 
 use crate::sim::Variant;
-use crate::sim::world::{Call, Message, Process, TREES, TreeState, World};
+use crate::sim::world::{APPROVALS, Call, Message, Process, TREES, World};
 
 /// What a gateway knows of a tree.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,27 +15,48 @@ pub(crate) struct Local {
     /// Number and term of the claim that waits for an answer.
     claim: Option<(u64, u64)>,
     next_claim: u64,
-    /// The newest epoch in which it was the owner; on disk.
-    epoch: u64,
-    /// What it is going to hand over.
-    owes: Option<(u64, HandedOver)>,
+    /// The epoch in which it gives the tree back.
+    returning: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Active {
     term: u64,
+    epoch: u64,
+    window: u32,
     uses: u32,
     used: u64,
 }
 
+/// A claim of a tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) number: u64,
+    pub(crate) tree: usize,
+}
+
+/// What the server says to a claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    /// What it knows of the tree's use, with what it charges for lost owners, and how much of the
+    /// asking gateway's log that contains.
+    Granted {
+        epoch: u64,
+        window: u32,
+        uses: u32,
+        used: u64,
+        void: usize,
+        shipped: usize,
+    },
+    Owner(usize),
+    Unavailable,
+}
+
 impl Local {
-    /// The process starts again: it owns nothing, and can say so of what it owned.
+    /// The process starts again: it owns nothing.
     pub(crate) fn start(&mut self, first_claim: u64) {
-        let owes = (self.epoch > 0).then_some((self.epoch, HandedOver::Log));
         *self = Self {
-            epoch: self.epoch,
             next_claim: first_claim,
-            owes,
             ..Self::default()
         };
     }
@@ -49,15 +70,25 @@ impl World {
         active.is_some_and(|active| across_gap || active.term == held.term())
     }
 
-    /// Takes a use, and an approval where one is needed, if there is one left.
+    /// Takes a use, and an approval where one is needed, if there is one left and the server has
+    /// got enough of what was used before.
     pub(crate) fn charge(&mut self, point: usize, call: Call) -> bool {
         let tree = call.credential.tree();
-        let budget = self.trees[tree].budget;
-        let Some(active) = &mut self.points[point].trees[tree].active else {
+        let spec = self.trees[tree];
+        let state = &mut self.points[point];
+        let ahead = state.log().iter().skip(state.taken);
+        let ahead = ahead.filter(|intent| intent.tree == tree).count();
+        let Some(active) = &mut state.trees[tree].active else {
             return false;
         };
         let bit = call.approval.map_or(0, |approval| 1_u64 << approval);
-        if budget.is_some_and(|budget| active.uses >= budget) || active.used & bit != 0 {
+        let is_over = spec.budget.is_some_and(|budget| active.uses >= budget);
+        if is_over || active.used & bit != 0 {
+            return false;
+        }
+        let waits = spec.budget.is_some() && ahead >= active.window as usize;
+        if waits && self.variant != Variant::WindowNotEnforced {
+            self.oracle.stats.behind += 1;
             return false;
         }
         active.uses += 1;
@@ -84,85 +115,89 @@ impl World {
             let number = local.next_claim;
             local.next_claim = number.wrapping_add(1);
             local.claim = Some((number, held.term()));
-            let message = Message::Claim { number, tree };
+            let message = Message::Claim(Asked { number, tree });
             self.send(Process::Point(point), Process::Server, message);
         }
     }
 
     /// Drops a tree that was owned before a gap in the lease.
     fn let_go(&mut self, point: usize, tree: usize, held: Held) {
-        if self.owns(point, tree, held) {
-            return;
-        }
-        let local = &mut self.points[point].trees[tree];
-        if local.active.take().is_some() {
-            local.owes = Some((local.epoch, HandedOver::Log));
+        if !self.owns(point, tree, held) {
+            self.points[point].trees[tree].active = None;
         }
     }
 
-    pub(crate) fn claimed(
-        &mut self,
-        point: usize,
-        tree: usize,
-        number: u64,
-        answer: (Verdict, TreeState),
-    ) {
+    pub(crate) fn claimed(&mut self, point: usize, asked: Asked, answer: Answer) {
         let now = self.point_clock(point);
         let held = self.points[point].holder.holds(now, self.in_force(point));
-        let local = &mut self.points[point].trees[tree];
-        let Some((_, term)) = local.claim.filter(|(asked, _)| *asked == number) else {
+        let across_gap = self.variant == Variant::OwnsAcrossGap;
+        let local = &mut self.points[point].trees[asked.tree];
+        let Some((_, term)) = local.claim.filter(|(number, _)| *number == asked.number) else {
             return;
         };
         local.claim = None;
-        match answer.0 {
-            Verdict::Granted { epoch, .. } => {
-                local.epoch = local.epoch.max(epoch);
+        match answer {
+            Answer::Granted { .. } => {
                 local.elsewhere = None;
-                let across_gap = self.variant == Variant::OwnsAcrossGap;
                 if held.is_ok_and(|held| across_gap || held.term() == term) {
-                    local.owes = None;
-                    self.take(point, tree, term, answer.1);
+                    local.returning = None;
+                    self.take(point, asked.tree, (term, answer));
                 } else {
                     local.active = None;
-                    local.owes = Some((epoch, HandedOver::Log));
                 }
             }
-            Verdict::Owner { gateway, .. } => local.elsewhere = Some(number_of(gateway)),
-            Verdict::Unavailable { .. } => {}
+            Answer::Owner(gateway) => local.elsewhere = Some(gateway),
+            Answer::Unavailable => {}
         }
     }
 
     /// Starts to own a tree: what the server knows of it, and what the own log has besides.
-    fn take(&mut self, point: usize, tree: usize, term: u64, known: TreeState) {
-        let state = &self.points[point];
-        if state.trees[tree]
-            .active
-            .is_some_and(|active| active.term == term)
-        {
+    fn take(&mut self, point: usize, tree: usize, (term, granted): (u64, Answer)) {
+        let Answer::Granted {
+            epoch,
+            window,
+            uses,
+            used,
+            void,
+            shipped,
+        } = granted
+        else {
+            return;
+        };
+        let state = &mut self.points[point];
+        let owned = state.trees[tree].active;
+        if owned.is_some_and(|active| active.term == term) {
             return;
         }
-        let own = state.log().iter().skip(known.shipped);
+        let own = state.log().iter().skip(shipped);
         let own = own.filter(|intent| intent.tree == tree);
-        let active = own.fold(
-            Active {
-                term,
-                uses: known.uses,
-                used: known.used,
-            },
-            |active, intent| Active {
-                uses: active.uses + 1,
-                used: active.used | intent.approval_bit(),
-                ..active
-            },
-        );
-        self.points[point].trees[tree].active = Some(active);
+        let (uses, used) = own.fold((uses, used), |(uses, used), intent| {
+            (uses + 1, used | intent.approval_bit())
+        });
+        let void = match void {
+            APPROVALS.. => u64::MAX,
+            void => (1 << void) - 1,
+        };
+        state.trees[tree].active = Some(Active {
+            term,
+            epoch,
+            window,
+            uses,
+            used: used | void,
+        });
     }
 
-    /// Ships the log, and hands over trees.
-    pub(crate) fn housekeeping(&mut self, point: usize) {
-        let server = Process::Server;
+    /// Ships the log as far as it is on disk.
+    pub(crate) fn ship(&mut self, point: usize) {
         let upto = self.points[point].synced().len();
-        self.send(Process::Point(point), server, Message::Shipped { upto });
+        let message = Message::Shipped { upto };
+        self.send(Process::Point(point), Process::Server, message);
+    }
+
+    /// Ships the log, and gives trees back.
+    pub(crate) fn housekeeping(&mut self, point: usize) {
+        self.ship(point);
+        let upto = self.points[point].synced().len();
         let all_synced = upto == self.points[point].log().len();
         let now = self.point_clock(point);
         let held = self.points[point].holder.holds(now, self.in_force(point));
@@ -172,26 +207,22 @@ impl World {
             }
             let gives_back = all_synced && self.random.chance(80);
             let local = &mut self.points[point].trees[tree];
-            if gives_back && local.active.take().is_some() {
-                local.owes = Some((local.epoch, HandedOver::Tree));
+            if gives_back && let Some(active) = local.active.take() {
+                local.returning = Some(active.epoch);
             }
-            let Some((epoch, what)) = local.owes.filter(|_| all_synced) else {
+            let Some(epoch) = local.returning.filter(|_| all_synced) else {
                 continue;
             };
             if self.random.chance(300) {
-                self.points[point].trees[tree].owes = None;
+                self.points[point].trees[tree].returning = None;
             }
-            let message = Message::HandOver {
-                tree,
-                epoch,
-                upto,
-                what,
-            };
-            self.send(Process::Point(point), server, message);
+            let message = Message::Release { tree, epoch, upto };
+            self.send(Process::Point(point), Process::Server, message);
         }
     }
 }
 
-fn number_of(gateway: Id<Gateway>) -> usize {
+/// The number of a gateway.
+pub(crate) fn number_of(gateway: Id<Gateway>) -> usize {
     usize::try_from(gateway.as_u128()).unwrap_or(0)
 }

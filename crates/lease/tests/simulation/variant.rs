@@ -31,8 +31,14 @@ pub(crate) enum Variant {
     BarrierFollowsRows,
     /// A tree is given away while its owner's lease may still run.
     TakesOverEarly,
-    /// A tree is given away although its owner's log may not be complete.
-    TakesOverWithoutLog,
+    /// An owner records as much ahead of the server as it likes.
+    WindowNotEnforced,
+    /// What a lost owner may have recorded is not charged by those after it.
+    UnaccountedNotCharged,
+    /// An owner is accounted for by whatever end of its log it told last.
+    HeadToldBefore,
+    /// Approvals stay good when a tree is taken over.
+    ApprovalsKept,
     /// A gateway counts a tree as its own after a gap in its lease.
     OwnsAcrossGap,
     /// What an owner hands over does not name the epoch.
@@ -47,7 +53,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// The broken ones.
-    pub(crate) const BROKEN: [Self; 19] = [
+    pub(crate) const BROKEN: [Self; 22] = [
         Self::CountsFromArrival,
         Self::RowAfterAnswer,
         Self::RevisionReadEarly,
@@ -61,7 +67,10 @@ impl Variant {
         Self::RebootNotSeen,
         Self::BarrierFollowsRows,
         Self::TakesOverEarly,
-        Self::TakesOverWithoutLog,
+        Self::WindowNotEnforced,
+        Self::UnaccountedNotCharged,
+        Self::HeadToldBefore,
+        Self::ApprovalsKept,
         Self::OwnsAcrossGap,
         Self::HandOverUnbound,
         Self::IntentNotSynced,

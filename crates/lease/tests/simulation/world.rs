@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use aims_lease::{Granted, HandedOver, Terms, Verdict};
+use aims_lease::{Granted, Terms};
 
 use crate::sim::faults::Faults;
 use crate::sim::host::{MILLI, Time};
@@ -12,6 +12,7 @@ use crate::sim::oracle::{Cuts, Oracle};
 use crate::sim::point::{PointState, PointTask};
 use crate::sim::random::Random;
 use crate::sim::server::{ServerState, ServerTask};
+use crate::sim::trees::{Answer, Asked};
 use crate::sim::{Finding, Stats, Variant};
 
 /// Most gateways and nodes of one world.
@@ -26,6 +27,8 @@ pub(crate) const INSTANCES: usize = 8;
 pub(crate) const SUBJECTS: usize = TREES + AGENTS + INSTANCES;
 /// Approvals of each tree that needs some.
 pub(crate) const APPROVALS: usize = 64;
+/// How many of them are given together. Those of a take-over and before it are void after it.
+pub(crate) const APPROVALS_AT_ONCE: usize = 8;
 
 /// A credential.
 #[derive(Debug, Clone, Copy)]
@@ -54,12 +57,8 @@ impl Credential {
 pub(crate) struct TreeSpec {
     pub(crate) budget: Option<u32>,
     pub(crate) approvals: bool,
-}
-
-impl TreeSpec {
-    pub(crate) const fn counted(self) -> bool {
-        self.budget.is_some() || self.approvals
-    }
+    /// Whether what one call uses is not bounded.
+    pub(crate) summed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,22 +79,24 @@ pub(crate) enum Message {
     LeaseAsk {
         number: u64,
         in_force: u64,
+        /// The end of the log.
+        head: usize,
     },
     Acknowledged {
         in_force: u64,
     },
-    Claim {
-        number: u64,
-        tree: usize,
-    },
+    Claim(Asked),
     Shipped {
         upto: usize,
     },
-    HandOver {
+    /// The server has so much of the log.
+    Took {
+        upto: usize,
+    },
+    Release {
         tree: usize,
         epoch: u64,
         upto: usize,
-        what: HandedOver,
     },
     Granted {
         number: u64,
@@ -106,20 +107,10 @@ pub(crate) enum Message {
         cuts: Cuts,
     },
     Claimed {
-        number: u64,
-        tree: usize,
-        verdict: Verdict,
-        state: TreeState,
+        asked: Asked,
+        answer: Answer,
     },
     Call(Call),
-}
-
-/// What the server knows of a tree's use, and how much of the asking gateway's log that contains.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TreeState {
-    pub(crate) uses: u32,
-    pub(crate) used: u64,
-    pub(crate) shipped: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -228,6 +219,7 @@ impl World {
             TreeSpec {
                 budget: matches!(number % 4, 0 | 2).then_some(budget),
                 approvals: matches!(number % 4, 1 | 2),
+                summed: number == 4,
             }
         };
         let trees = std::array::from_fn(|number| tree(&mut random, number));
@@ -367,7 +359,15 @@ impl World {
         self.schedule(after, Event::Client);
         let credential = self.credential();
         let spec = self.trees[credential.tree()];
-        let approval = u8::try_from(self.random.index(APPROVALS)).unwrap_or(0);
+        // One that was given, mostly of the last ones.
+        let void = self.server.approvals_void(credential.tree());
+        let given = (void + APPROVALS_AT_ONCE).min(APPROVALS);
+        let approval = if self.random.chance(800) {
+            given - 1 - self.random.index(APPROVALS_AT_ONCE)
+        } else {
+            self.random.index(given)
+        };
+        let approval = u8::try_from(approval).unwrap_or(0);
         let call = Call {
             credential,
             approval: spec.approvals.then_some(approval),

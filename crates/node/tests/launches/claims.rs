@@ -68,6 +68,10 @@ pub(crate) const ALL: &[Claim] = &[
         "what_the_server_cuts_off_is_gone_when_the_cut_returns",
         || Box::pin(what_is_cut_off_is_gone()),
     ),
+    (
+        "an_end_that_the_server_refuses_for_ever_is_given_up_and_what_runs_is_told",
+        || Box::pin(an_end_that_is_refused_is_given_up()),
+    ),
     ("a_node_without_a_lease_runs_nothing", || {
         Box::pin(a_node_without_a_lease_runs_nothing())
     }),
@@ -476,6 +480,7 @@ async fn a_sub_agent_starts_while_its_parent_ends() {
     let cut = |instances| Cut {
         revision: Revision::new(3),
         instances,
+        gateways: Vec::new(),
     };
     let ended = world.node.end(cut(instances)).await.unwrap();
     assert_eq!(ended.instances, 1, "the sub-agent was not entered yet");
@@ -503,6 +508,7 @@ async fn what_is_cut_off_is_gone() {
     let cut = Cut {
         revision: Revision::new(3),
         instances,
+        gateways: Vec::new(),
     };
     let ended = world.node.end(cut.clone()).await.unwrap();
     assert_eq!(ended.instances, 1);
@@ -519,6 +525,27 @@ async fn what_is_cut_off_is_gone() {
     });
     assert!(last.await.contains("\"ended\""));
     world.drain().await;
+}
+
+async fn an_end_that_is_refused_is_given_up() {
+    let world = World::new(WAIT);
+    world.server.refuses_ends.store(true, Ordering::Relaxed);
+    let (socket, argv) = (world.socket(), world.argv());
+    let (stream, output) = on_a_thread(move || {
+        let (stream, mut output) = ask(&socket, TICKET, argv);
+        output.read_exact(&mut [0; 5]).unwrap();
+        (stream, output)
+    })
+    .await;
+    let attested = world.server.attested.lock().unwrap().clone();
+    assert_eq!(world.node.held().await.unwrap(), attested);
+    drop((stream, output));
+    world.ended(1).await;
+    let (node, server) = (world.node.clone(), world.server.clone());
+    // It returns although the server never notes the end, and the end was told once.
+    world.drain().await;
+    assert_eq!(server.ended.lock().unwrap().len(), 1);
+    assert!(node.held().await.unwrap().is_empty());
 }
 
 async fn a_node_without_a_lease_runs_nothing() {

@@ -51,6 +51,8 @@ pub(crate) struct Server {
     pub(crate) changed: Notify,
     /// Whether everything that is issued is over at once.
     pub(crate) brief: AtomicBool,
+    /// Whether it refuses to hear of ends.
+    pub(crate) refuses_ends: AtomicBool,
     /// What was not as registered, at each renewal.
     pub(crate) renewed: Mutex<Vec<Vec<EvidenceGap>>>,
     next: AtomicU64,
@@ -269,10 +271,17 @@ impl Control for Server {
         unavailable()
     }
 
-    async fn instance_ended(&self, ended: EndedInstance) -> Result<(), LinkError> {
+    async fn instance_ended(&self, ended: EndedInstance) -> Result<Result<(), Refusal>, LinkError> {
         self.ended.lock().unwrap().push(ended.how);
         self.changed.notify_one();
-        Ok(())
+        if self.refuses_ends.load(Ordering::Relaxed) {
+            return Ok(Err(Refusal {
+                code: "unknown_instance".into(),
+                reason: "there is no such instance".to_owned(),
+                gaps: Vec::new(),
+            }));
+        }
+        Ok(Ok(()))
     }
 
     async fn token(&self, _: TokenCall) -> Result<TokenReply, LinkError> {

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use aims_crypto::{Alg, SigningKey};
+use aims_edge::Enrolled;
 use aims_lease::Terms;
 use aims_model::Expected;
 use aims_model::evidence::Arguments;
@@ -67,6 +68,7 @@ impl World {
             uid_base: 1_900_100,
             uid_count: 64,
             terms: Terms::default(),
+            enrolled: Enrolled::default(),
         };
         let key = Arc::new(SigningKey::generate(Alg::Es256).unwrap());
         let links = (Arc::clone(&server) as _, Arc::clone(&gateway) as _);

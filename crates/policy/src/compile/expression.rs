@@ -42,6 +42,26 @@ pub(super) fn check(policy: &Policy, schema: &Schema) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the policy may read an attribute of the context: it names it somewhere, as an attribute
+/// or as a member of a record that the whole context could be compared with. A policy without a
+/// JSON form may do anything.
+pub(super) fn may_read(policy: &Policy, attribute: &str) -> bool {
+    let Ok(json) = policy.to_json() else {
+        return true;
+    };
+    let mut nodes = vec![&json];
+    while let Some(node) = nodes.pop() {
+        match node {
+            Value::String(text) if text == attribute => return true,
+            Value::Array(items) => nodes.extend(items),
+            Value::Object(members) if members.contains_key(attribute) => return true,
+            Value::Object(members) => nodes.extend(members.values()),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Cedar's JSON form takes two levels for each of the expression, and a few around it.
 const JSON_DEPTH_MAX: usize = 2 * EXPRESSION_DEPTH_MAX + 4;
 

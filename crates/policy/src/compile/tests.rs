@@ -261,3 +261,19 @@ fn nothing_passes_because_it_nests_too_deep_to_be_looked_at() {
     let good = "true && ".repeat(120) + "true";
     assert!(PolicySet::compile(&format!("@id(\"a\") {RUN} when {{ {good} }};"), &schema()).is_ok());
 }
+
+#[test]
+fn a_policy_that_may_count_calls_is_known_however_it_spells_it() {
+    let schema = schema();
+    let counts = |condition: &str| {
+        let text = format!(
+            r#"@id("one") permit (principal, action == Action::"connect", resource)
+               when {{ {condition} }};"#
+        );
+        PolicySet::compile(&text, &schema).unwrap().counts_calls()
+    };
+    assert!(counts("context.session.calls < 5"));
+    assert!(counts(r#"context["\u{73}ession"]["calls"] < 5"#));
+    assert!(counts("context has session && context.session.calls < 5"));
+    assert!(!counts("context.port == 443"));
+}

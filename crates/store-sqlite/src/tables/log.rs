@@ -1,5 +1,6 @@
 //! The log: its head, how far each source is in it, its entries.
 
+use aims_model::Source;
 use aims_store::{Error, LogEntry, LogHead, SourceHead, chain};
 use aims_types::{Id, Task};
 use sqlx::sqlite::SqliteRow;
@@ -57,6 +58,20 @@ pub(crate) async fn entries_of_task(
     let sql = "SELECT leaf, source, seq, task, record FROM log_entries
         WHERE task = $1 ORDER BY leaf";
     list(c, query(sql).bind(task.to_string())).await
+}
+
+pub(crate) async fn entries_of_gateways(
+    c: &mut SqliteConnection,
+    task: Id<Task>,
+    skip: u64,
+    limit: u32,
+) -> Result<Vec<LogEntry>, Error> {
+    let sql = "SELECT leaf, source, seq, task, record FROM log_entries
+        WHERE task = $1 AND source <> $2 ORDER BY leaf LIMIT $3 OFFSET $4";
+    let values = query(sql)
+        .bind(task.to_string())
+        .bind(Source::Server.to_string());
+    list(c, values.bind(sql::page(limit)).bind(sql::bound(skip))).await
 }
 
 /// Nothing is written before everything is checked: a refused append changes nothing.

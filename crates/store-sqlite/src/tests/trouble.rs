@@ -149,7 +149,7 @@ async fn what_stays_for_ever_cannot_be_removed_or_rewritten() {
         INSERT INTO approvals VALUES ('1', zeroblob(32), 't', 'p', 'i', 'open', '');
         INSERT INTO approvals VALUES ('2', zeroblob(32), 't', 'p', 'i', 'over', '');
         INSERT INTO join_tokens VALUES (zeroblob(32), 'node', 'p', 1, 'used');
-        INSERT INTO tree_owners VALUES ('t', 'g', 2, 0)";
+        INSERT INTO tree_owners VALUES ('t', 'g', 2, 0, 1)";
     raw_sql(rows).execute(&store.writer).await.unwrap();
     for sql in [
         "DELETE FROM approvals",

@@ -79,6 +79,18 @@ pub(super) async fn a_log_grows_and_is_read_back(store: Arc<dyn Store>) -> Outco
         .collect();
     same!(reader.log_entries_of_task(Id::from_u128(1)).await?, of_task);
     same!(reader.log_entries_of_task(Id::from_u128(2)).await?, []);
+    let mut of_gateways = of_task;
+    of_gateways.retain(|entry| entry.source != Source::Server);
+    let (first, second) = (Id::from_u128(1), Id::from_u128(2));
+    for (skip, limit) in [(0, 9), (0, 1), (1, 9), (2, 9), (u64::MAX, 1)] {
+        let page = of_gateways.iter().skip(usize::try_from(skip)?);
+        let page: Vec<_> = page.take(usize::try_from(limit)?).cloned().collect();
+        same!(
+            reader.log_entries_of_gateways(first, skip, limit).await?,
+            page
+        );
+    }
+    same!(reader.log_entries_of_gateways(second, 0, 9).await?, []);
     let mut heads: Vec<_> = reader
         .log_sources()
         .await?

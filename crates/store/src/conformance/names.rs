@@ -192,6 +192,8 @@ pub(super) async fn what_is_referred_to_must_be_there(store: Arc<dyn Store>) -> 
         gateway: Id::from_u128(1),
         epoch: 1,
         released: false,
+        window: 1,
+        unaccounted: Vec::new(),
     };
     refused!(
         store.begin().await?.tree_owner_put(&owner).await,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aims_model::{JoinToken, LeaseRow, Point, PointKind, TreeOwner};
-use aims_types::{Id, Revision};
+use aims_model::{JoinToken, LeaseRow, Point, PointKind, TreeOwner, Unaccounted};
+use aims_types::{Id, Revision, Task};
 use tokio::task::JoinSet;
 
 use super::approvals::winners;
@@ -136,12 +136,7 @@ pub(super) async fn a_lease_that_is_rolled_back_is_none(store: Arc<dyn Store>) -
 
 pub(super) async fn a_tree_has_one_owner_after_the_other(store: Arc<dyn Store>) -> Outcome {
     let (task, _) = sample::populate(&store).await?;
-    let owner = |gateway, epoch, released| TreeOwner {
-        task: task.id,
-        gateway: Id::from_u128(gateway),
-        epoch,
-        released,
-    };
+    let owner = |gateway, epoch, released| owner(task.id, (gateway, epoch), released);
     let mut txn = store.begin().await?;
     same!(txn.tree_owner(task.id).await?, None);
     let steps = [
@@ -180,18 +175,82 @@ pub(super) async fn a_tree_has_one_owner_after_the_other(store: Arc<dyn Store>) 
     Ok(())
 }
 
+/// An owner, with one that is unaccounted for since the epoch before.
+fn owner(task: Id<Task>, (gateway, epoch): (u128, u64), released: bool) -> TreeOwner {
+    let lost = |gateway: u128| Unaccounted {
+        gateway: Id::from_u128(gateway),
+        uses: 3,
+        since: Revision::new(epoch),
+    };
+    TreeOwner {
+        task,
+        gateway: Id::from_u128(gateway),
+        epoch,
+        released,
+        window: u32::MAX,
+        unaccounted: (epoch > 1).then(|| lost(gateway + 1)).into_iter().collect(),
+    }
+}
+
+pub(super) async fn who_is_unaccounted_for_stays_until_it_is_not(store: Arc<dyn Store>) -> Outcome {
+    let (task, _) = sample::populate(&store).await?;
+    let lost = |gateway: u128, since| Unaccounted {
+        gateway: Id::from_u128(gateway),
+        uses: u32::MAX,
+        since: Revision::new(since),
+    };
+    let first = TreeOwner {
+        unaccounted: vec![lost(1, 3), lost(2, 4)],
+        ..owner(task.id, (3, 1), false)
+    };
+    let mut txn = store.begin().await?;
+    txn.tree_owner_put(&first).await?;
+    txn.commit(Vec::new()).await?;
+    let mut reader = store.read().await?;
+    same!(reader.tree_owner(task.id).await?.as_ref(), Some(&first));
+    let one = Id::from_u128(1);
+    same!(
+        reader.tree_owners_without(one, 9).await?,
+        std::slice::from_ref(&first)
+    );
+    same!(reader.tree_owners_without(one, 0).await?, []);
+    same!(reader.tree_owners_without(Id::from_u128(3), 9).await?, []);
+    let mut txn = store.begin().await?;
+    txn.tree_accounted(task.id, one).await?;
+    refused!(txn.tree_accounted(task.id, one).await, Error::Raced);
+    same!(txn.tree_owners_without(one, 9).await?, []);
+    // Who loses a race changes nothing of it, and who wins replaces all of it.
+    let late = TreeOwner {
+        unaccounted: vec![lost(1, 3)],
+        ..owner(task.id, (4, 1), false)
+    };
+    refused!(txn.tree_owner_put(&late).await, Error::Raced);
+    let rest = TreeOwner {
+        unaccounted: vec![lost(2, 4)],
+        ..first.clone()
+    };
+    same!(txn.tree_owner(task.id).await?, Some(rest));
+    let next = TreeOwner {
+        unaccounted: vec![lost(2, 5), lost(3, 6)],
+        ..owner(task.id, (4, 2), false)
+    };
+    txn.tree_owner_put(&next).await?;
+    same!(txn.tree_owner(task.id).await?, Some(next));
+    drop(txn);
+    same!(
+        store.read().await?.tree_owners_without(one, 9).await?,
+        [first]
+    );
+    Ok(())
+}
+
 pub(super) async fn of_racing_claims_on_a_tree_exactly_one_wins(store: Arc<dyn Store>) -> Outcome {
     let (task, _) = sample::populate(&store).await?;
     for epoch in 1..=4 {
         let mut racers = JoinSet::new();
         for n in 0..RACERS {
             let store = Arc::clone(&store);
-            let owner = TreeOwner {
-                task: task.id,
-                gateway: Id::from_u128(n),
-                epoch,
-                released: false,
-            };
+            let owner = owner(task.id, (n, epoch), false);
             racers.spawn(async move {
                 let mut txn = store.begin().await?;
                 txn.tree_owner_put(&owner).await?;

@@ -3,7 +3,7 @@
 use aims_crypto::Signer;
 use aims_json::{Object, Value};
 use aims_model::{Event, EventKind, Source};
-use aims_types::{Digest, Instance};
+use aims_types::{Digest, Id, Instance};
 
 use super::{Checked, check, check_events, problem};
 use crate::check::{ApprovalProblem, CheckError, GrantProblem, KeyProblem, PermitProblem, Problem};
@@ -472,6 +472,133 @@ fn a_tree_with_two_owners_and_a_gateway_that_was_none_are_found() {
     let events = with_more([owned(other, 1, false)]);
     let found = permit_problem(check_events(&events, &[permit(1, 6)]));
     assert_eq!(found, PermitProblem::NotOwner(Source::Gateway(gateway())));
+}
+
+/// A take-over of the good log's tree by another gateway, as the server records it, and changed.
+fn taken(members: &[(&'static str, Value)]) -> Event {
+    let lost = Object::new()
+        .with("gateway", gateway().to_string())
+        .with("uses", 4_u64)
+        .with("since", 9_u64);
+    let mut event = owned(id(12), 2, false);
+    event.body = event
+        .body
+        .with("window", 2_u64)
+        .with("taken_from", gateway().to_string())
+        .with("unaccounted", vec![Value::from(lost)]);
+    for (name, value) in members {
+        event.body = event.body.with(*name, value.clone());
+    }
+    event
+}
+
+fn first_owner() -> Event {
+    let mut event = owned(gateway(), 1, false);
+    event.body = event.body.with("window", 4_u64);
+    event
+}
+
+fn accounted(gateway: Id<aims_types::Gateway>, head: u64) -> Event {
+    let body = Object::new()
+        .with("task", task().to_string())
+        .with("gateway", gateway.to_string())
+        .with("head", head);
+    event(EventKind::TreeAccounted, 19, body).of_task(task())
+}
+
+#[test]
+fn a_take_over_that_does_not_write_down_what_may_be_lost_is_found() {
+    let lost = |gateway: Id<aims_types::Gateway>, uses: u64| {
+        let lost = Object::new()
+            .with("gateway", gateway.to_string())
+            .with("uses", uses)
+            .with("since", 9_u64);
+        vec![Value::from(lost)]
+    };
+    check_events(&with_more([first_owner(), taken(&[])]), &[permit(1, 6)]).unwrap();
+    let bad = [
+        ("unaccounted", Value::from(Vec::<Value>::new())),
+        ("unaccounted", lost(gateway(), 3).into()),
+        ("unaccounted", lost(id(12), 4).into()),
+        (
+            "taken_from",
+            id::<aims_types::Gateway>(12).to_string().into(),
+        ),
+        ("taken_from", Value::Null),
+        ("epoch", 3_u64.into()),
+    ];
+    for change in bad {
+        let (_, found) = problem(check_events(
+            &with_more([first_owner(), taken(std::slice::from_ref(&change))]),
+            &[],
+        ));
+        assert!(matches!(found, Problem::Tree(_)), "{change:?}: {found:?}");
+    }
+    // What was given back, or never owned, is not taken.
+    let mut back = first_owner();
+    back.body = back.body.with("released", true);
+    for events in [vec![first_owner(), back, taken(&[])], vec![taken(&[])]] {
+        let (_, found) = problem(check_events(&with_more(events), &[]));
+        assert!(matches!(found, Problem::Tree(_)), "{found:?}");
+    }
+    // Who is unaccounted for stays so whoever owns the tree, until it is said otherwise.
+    let mut again = taken(&[("epoch", 3_u64.into()), ("taken_from", Value::Null)]);
+    check_events(&with_more([first_owner(), taken(&[]), again.clone()]), &[]).unwrap();
+    again.body = again.body.with("unaccounted", Vec::<Value>::new());
+    let forgets = with_more([first_owner(), taken(&[]), again]);
+    let (_, found) = problem(check_events(&forgets, &[]));
+    assert!(matches!(found, Problem::Tree(_)), "{found:?}");
+}
+
+#[test]
+fn a_lost_gateway_is_accounted_for_once_and_when_its_records_are_there() {
+    let lost = || vec![first_owner(), taken(&[])];
+    let with = |event: Event| with_more([lost(), vec![event]].concat());
+    check_events(&with(accounted(gateway(), 0)), &[]).unwrap();
+    for events in [
+        with(accounted(gateway(), 1)),
+        with(accounted(id(12), 0)),
+        with_more([first_owner(), accounted(gateway(), 0)]),
+        with_more(
+            [
+                lost(),
+                vec![accounted(gateway(), 0), accounted(gateway(), 0)],
+            ]
+            .concat(),
+        ),
+    ] {
+        let (_, found) = problem(check_events(&events, &[]));
+        assert!(matches!(found, Problem::Accounted { .. }), "{found:?}");
+    }
+}
+
+#[test]
+fn an_approval_that_outlives_a_take_over_is_found() {
+    let withdrawn = || {
+        let mut event = ended_event("withdrawn", 2);
+        event.body = event.body.with("why", "taken over");
+        event
+    };
+    let kept = with_more([first_owner(), asked_event(), approved(), taken(&[])]);
+    let (_, found) = problem(check_events(&kept, &[]));
+    let kept = ApprovalProblem::Kept;
+    assert!(matches!(&found, Problem::Approval { problem, .. } if *problem == kept));
+    let events = with_more([
+        first_owner(),
+        asked_event(),
+        approved(),
+        withdrawn(),
+        taken(&[]),
+    ]);
+    let at_epoch = |epoch: u64| {
+        let mut event = approved_permit(2);
+        event.body = event.body.with("epoch", epoch);
+        [permit(1, 7), event]
+    };
+    // What the lost owner recorded comes late, and is no second use.
+    check_events(&events, &at_epoch(1)).unwrap();
+    let found = permit_problem(check_events(&events, &at_epoch(2)));
+    assert!(matches!(found, PermitProblem::ApprovalVoid(_)), "{found:?}");
 }
 
 #[test]

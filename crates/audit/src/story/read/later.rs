@@ -187,6 +187,7 @@ fn point(value: &Value) -> KilledPoint {
         instances: count("instances"),
         unknown: ended.items("unknown").iter().map(effect).collect(),
         unknown_more: count("unknown_more"),
+        untold: body.flag("untold"),
     }
 }
 

@@ -169,6 +169,7 @@ pub(super) fn call(place: Place, body: Body<'_>, verdict: Option<Verdict>) -> Ca
         policy: body.part("policy").text("id"),
         revision: body.number("revision"),
         outcome: None,
+        late: Vec::new(),
     }
 }
 

@@ -45,6 +45,14 @@ pub(super) fn call<'a>(call: &'a Call, known: &Known<'a>) -> Node {
     if call.verdict == Verdict::Permit {
         node.below.push(outcome(call.outcome.as_ref()));
     }
+    for late in &call.late {
+        let by = maybe(" ", late.millis.map(|millis| format!("{millis} ms")));
+        let text = format!(
+            "late effect: {}{by} after the lease of its gateway had ended",
+            late.what
+        );
+        node.add(Paint::Bad, text);
+    }
     node
 }
 

@@ -70,6 +70,9 @@ fn point(point: &KilledPoint) -> Node {
         let text = format!("effect unknown: {} ({})", one.what, one.decision);
         node.add(Paint::Bad, text);
     }
+    if point.untold {
+        node.add(Paint::Bad, "what it ended was not told".to_owned());
+    }
     if point.unknown_more > 0 {
         let text = format!("and {} more of unknown effect", point.unknown_more);
         node.add(Paint::Bad, text);

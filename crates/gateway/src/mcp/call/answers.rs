@@ -7,7 +7,7 @@ use aims_mcp::{RequestId, build, code};
 use http::StatusCode;
 
 use super::{Setting, Stop, Wanted};
-use crate::core::Refusal;
+use crate::core::{NotIntended, Refusal};
 use crate::journal::JournalError;
 use crate::mcp::session::CallRefused;
 use crate::records;
@@ -78,13 +78,23 @@ impl Setting {
         Stop::Answer(StatusCode::OK, lesson.answer(&wanted.id, decision, task))
     }
 
-    /// The answer when the intent is not durable: the log failed, or this one call is too long
-    /// for it.
+    /// The answer when the intent is not durable: the log failed, this one call is too long for
+    /// it, or the server is too far behind.
     pub(super) async fn not_intended(
         &self,
         wanted: &Wanted,
-        error: &JournalError,
+        why: &NotIntended,
     ) -> (StatusCode, Vec<u8>) {
+        let error = match why {
+            NotIntended::Journal(error) => error,
+            NotIntended::Behind(why) if self.note(wanted, &why.to_string()).await.is_err() => {
+                return unrecorded_bytes(&wanted.id);
+            }
+            NotIntended::Behind(why) => {
+                let body = failed(&wanted.id, &why.to_string());
+                return (StatusCode::SERVICE_UNAVAILABLE, body);
+            }
+        };
         if !error.is_too_long() || self.note(wanted, "too_long_to_record").await.is_err() {
             return unrecorded_bytes(&wanted.id);
         }

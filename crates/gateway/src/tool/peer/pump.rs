@@ -1,6 +1,10 @@
 //! Carrying lines between the conversation and the child's standard streams.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use aims_mcp::limits;
 use aims_mcp::stdio::LineSplitter;
@@ -62,22 +66,46 @@ pub(super) async fn write(
         let Some(Line { bytes, leave }) = line else {
             return;
         };
-        if let Some((id, leave)) = leave
-            && !leave.grants()
-        {
-            shared.withhold(id);
-            continue;
-        }
+        let went = match leave.map(|(id, leave)| leave.ask().ok_or(id)).transpose() {
+            Ok(went) => went,
+            Err(id) => {
+                shared.withhold(id);
+                continue;
+            }
+        };
         let written = tokio::select! {
             biased;
             () = shared.stopped.cancelled() => return,
-            written = async { stdin.write_all(&bytes).await?; stdin.flush().await } => written,
+            written = write_line(&mut stdin, &bytes, went.as_deref()) => written,
         };
         if written.is_err() {
             shared.fail(PeerFault::Deaf);
             return;
         }
     }
+}
+
+/// Writes a line, and calls `went` in the same breath as each piece of it was written.
+async fn write_line(
+    stdin: &mut (dyn AsyncWrite + Send + Unpin),
+    mut bytes: &[u8],
+    went: Option<&(dyn Fn() + Send + Sync)>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| {
+            let written = Pin::new(&mut *stdin).poll_write(cx, bytes);
+            if let (Poll::Ready(Ok(1..)), Some(went)) = (&written, went) {
+                went();
+            }
+            written
+        });
+        let count = written.await?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    stdin.flush().await
 }
 
 /// A tool's log goes to ours at the level `debug`, shortened, without the values of the tool's
