@@ -17,6 +17,12 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::PolicyActivated
         | EventKind::SvidIssued
         | EventKind::JoinAllowed
+        | EventKind::ServiceRegistered
+        | EventKind::ServiceRetired
+        | EventKind::ServiceAttested
+        | EventKind::ServiceEnded
+        | EventKind::KeyExported
+        | EventKind::JwtSvidIssued
         | EventKind::TaskStarted
         | EventKind::TaskEnded
         | EventKind::TaskFrozen

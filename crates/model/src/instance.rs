@@ -9,6 +9,9 @@ use crate::{Evidence, InvalidTransition};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Assurance {
+    /// Started by others and seen from outside: who connected, as the kernel says it, and the
+    /// digest of the executable. What else runs in the process is not known.
+    Observed,
     /// Started by AIMS inside walls it built; digests taken of what runs there.
     Confined,
 }
@@ -17,6 +20,7 @@ impl Assurance {
     /// The level as records and policies write it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Observed => "observed",
             Self::Confined => "confined",
         }
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum KeyPurpose {
     /// Certificates of servers, nodes and gateways (X.509-SVIDs).
     Ca,
+    /// JWT-SVIDs of services.
+    JwtSvid,
     /// Access tokens and instance credentials.
     Token,
     /// Grants.
@@ -28,6 +30,7 @@ impl KeyPurpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ca => "ca",
+            Self::JwtSvid => "jwt_svid",
             Self::Token => "token",
             Self::Grant => "grant",
             Self::Log => "log",

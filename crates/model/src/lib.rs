@@ -24,6 +24,7 @@ pub mod policy;
 pub mod receipt;
 pub mod record;
 pub mod server;
+pub mod service;
 pub mod task;
 pub mod text;
 
@@ -41,5 +42,6 @@ pub use policy::PolicyVersion;
 pub use receipt::Receipt;
 pub use record::{Event, EventKind, Record, RecordError, Source};
 pub use server::{ServerSpec, ToolPin, ToolServer};
+pub use service::{ProcessSeen, Service, ServiceInstance};
 pub use task::{Run, Task};
 pub use text::{Text, TextError};

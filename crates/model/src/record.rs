@@ -66,6 +66,18 @@ event_kinds! {
     PolicyActivated = "policy.activated",
     /// A certificate was issued to a server, a node or a gateway.
     SvidIssued = "svid.issued",
+    /// A service was registered, with leave to export keys to exactly one executable.
+    ServiceRegistered = "service.registered",
+    /// A service was retired.
+    ServiceRetired = "service.retired",
+    /// A process of a service was attested.
+    ServiceAttested = "service.attested",
+    /// A process of a service ended, or is not what was attested any more.
+    ServiceEnded = "service.ended",
+    /// A certificate and its private key were handed to a process in the open.
+    KeyExported = "key.exported",
+    /// A JWT-SVID was handed to a process in the open.
+    JwtSvidIssued = "jwt_svid.issued",
     /// A token was made that lets one node or gateway join.
     JoinAllowed = "join.allowed",
     /// A task was started, with its root delegation.

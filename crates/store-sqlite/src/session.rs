@@ -2,7 +2,7 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Service, ServiceInstance, Task, ToolServer, TreeOwner,
 };
 use aims_store::{
     Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
@@ -14,7 +14,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use crate::sql::failed;
 use crate::tables::{
     agents, approvals, cutoffs, grants, heads, instances, join_tokens, keys, leases, log,
-    materials, people, policies, replays, runs, servers, tasks, tree_owners,
+    materials, people, policies, replays, runs, servers, services, tasks, tree_owners,
 };
 
 /// A transaction. Dropping it rolls back.
@@ -132,6 +132,29 @@ impl Reader for Session {
 
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error> {
         run!(self, servers::all)
+    }
+
+    async fn service(&mut self, id: Id<types::Service>) -> Result<Option<Service>, Error> {
+        run!(self, services::by_id, id)
+    }
+
+    async fn service_by_name(&mut self, name: &Name) -> Result<Option<Service>, Error> {
+        run!(self, services::by_name, name)
+    }
+
+    async fn services(&mut self) -> Result<Vec<Service>, Error> {
+        run!(self, services::all)
+    }
+
+    async fn service_instance(
+        &mut self,
+        id: Id<types::Instance>,
+    ) -> Result<Option<ServiceInstance>, Error> {
+        run!(self, services::instance, id)
+    }
+
+    async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error> {
+        run!(self, services::instances_live)
     }
 
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error> {
@@ -283,6 +306,22 @@ impl Txn for Session {
 
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error> {
         run!(self, servers::insert, server)
+    }
+
+    async fn service_insert(&mut self, service: &Service) -> Result<(), Error> {
+        run!(self, services::insert, service)
+    }
+
+    async fn service_update(&mut self, service: &Service) -> Result<(), Error> {
+        run!(self, services::update, service)
+    }
+
+    async fn service_instance_insert(&mut self, instance: &ServiceInstance) -> Result<(), Error> {
+        run!(self, services::instance_insert, instance)
+    }
+
+    async fn service_instance_update(&mut self, instance: &ServiceInstance) -> Result<(), Error> {
+        run!(self, services::instance_update, instance)
     }
 
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error> {

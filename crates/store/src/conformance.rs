@@ -66,6 +66,8 @@ claims! {
     entities::keys_round_trip,
     entities::agents_round_trip,
     entities::servers_round_trip,
+    entities::services_round_trip,
+    names::a_service_has_a_name_for_ever_and_a_process_a_service,
     entities::policies_round_trip_and_the_last_is_in_force,
     entities::tasks_and_grants_round_trip,
     entities::runs_round_trip,

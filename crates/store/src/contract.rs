@@ -2,7 +2,7 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Source, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Service, ServiceInstance, Source, Task, ToolServer, TreeOwner,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 use async_trait::async_trait;
@@ -131,6 +131,19 @@ pub trait Reader: Send {
     async fn server_by_name(&mut self, name: &Name) -> Result<Option<ToolServer>, Error>;
     /// All tool servers, oldest first.
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error>;
+    /// A service by id.
+    async fn service(&mut self, id: Id<types::Service>) -> Result<Option<Service>, Error>;
+    /// A service by name, retired ones too.
+    async fn service_by_name(&mut self, name: &Name) -> Result<Option<Service>, Error>;
+    /// All services, oldest first.
+    async fn services(&mut self) -> Result<Vec<Service>, Error>;
+    /// A process of a service by id.
+    async fn service_instance(
+        &mut self,
+        id: Id<types::Instance>,
+    ) -> Result<Option<ServiceInstance>, Error>;
+    /// The processes of services that have not ended, oldest first.
+    async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error>;
     /// The policy version in force.
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error>;
     /// A policy version by id.
@@ -217,6 +230,14 @@ pub trait Txn: Reader {
     async fn agent_update(&mut self, agent: &Agent) -> Result<(), Error>;
     /// Registers a tool server.
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error>;
+    /// Registers a service.
+    async fn service_insert(&mut self, service: &Service) -> Result<(), Error>;
+    /// Changes a service.
+    async fn service_update(&mut self, service: &Service) -> Result<(), Error>;
+    /// Stores a process of a service.
+    async fn service_instance_insert(&mut self, instance: &ServiceInstance) -> Result<(), Error>;
+    /// Changes a process of a service.
+    async fn service_instance_update(&mut self, instance: &ServiceInstance) -> Result<(), Error>;
     /// Brings a policy version into force.
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error>;
     /// Starts a task.

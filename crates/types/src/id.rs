@@ -51,6 +51,8 @@ kinds! {
     Run = "run",
     /// A registered tool server.
     Server = "srv",
+    /// An ordinary service that others start.
+    Service = "svc",
     /// One MCP session.
     Session = "ses",
     /// One piece of work.

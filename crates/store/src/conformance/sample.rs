@@ -11,7 +11,8 @@ use aims_model::server::DataPath;
 use aims_model::{
     Agent, Approval, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance,
     JoinToken, KeyOwner, KeyPurpose, LeaseRow, Person, Point, PointKind, PolicyVersion, Posture,
-    Run, ServerSpec, Task, ToolPin, ToolServer, agent, approval, instance, person, task,
+    ProcessSeen, Run, ServerSpec, Service, ServiceInstance, Task, ToolPin, ToolServer, agent,
+    approval, instance, person, service, task,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 
@@ -113,6 +114,40 @@ pub(super) fn server(n: u128) -> Outcome<ToolServer> {
         }],
         registered_at: at(3),
     })
+}
+
+pub(super) fn service(n: u128, owner: Id<types::Person>) -> Outcome<Service> {
+    let name = name("service", n)?;
+    let domain: TrustDomain = "aims.local".parse()?;
+    Ok(Service {
+        id: Id::from_u128(n),
+        spiffe_id: domain.id(&format!("service/{name}"))?,
+        name,
+        owner,
+        purpose: LETTERS.parse()?,
+        node: Id::from_u128(1),
+        executable: measured("/usr/bin/service é"),
+        host_uid: u32::MAX,
+        cgroup: Some("/system.slice".to_owned()),
+        stage: service::Stage::Active { since: at(4) },
+        registered_at: at(4),
+    })
+}
+
+pub(super) fn service_instance(n: u128, service: Id<types::Service>) -> ServiceInstance {
+    ServiceInstance {
+        id: Id::from_u128(n),
+        service,
+        node: Id::from_u128(1),
+        seen: ProcessSeen {
+            pid: 7,
+            started: u64::MAX,
+            executable: measured("/usr/bin/service é"),
+            host_uid: 0,
+            cgroup: LETTERS.to_owned(),
+        },
+        stage: instance::Stage::Live { since: at(6) },
+    }
 }
 
 pub(super) fn policy(n: u128, text: &str) -> PolicyVersion {
