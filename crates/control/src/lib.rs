@@ -8,7 +8,7 @@
 //! # In scope
 //! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace,
 //!   answers to requests for approval, kills with their receipts;
-//! - operations of nodes and gateways: [`aims_links::Control`];
+//! - operations of nodes and gateways: [`aims_links::Control`], [`aims_links::Services`];
 //! - the token endpoint: tokens of instances and of people;
 //! - ordered publishing of [`aims_links::ControlState`] to gateways.
 //!
@@ -18,7 +18,8 @@
 //!
 //! # Specifications
 //! - RFC 6749 §5.2 (errors), RFC 8693 (token exchange), RFC 7523 (assertions), RFC 9449 (DPoP),
-//!   RFC 9068 (access tokens), draft-ietf-wimse-workload-creds (workload identity tokens),
+//!   RFC 9068 (access tokens), SPIFFE JWT-SVID, SPIFFE Trust Domain and Bundle,
+//!   draft-ietf-wimse-workload-creds (workload identity tokens),
 //!   by `aims-oauth`.
 //!
 //! # Limits
@@ -27,7 +28,8 @@
 //! [`UNLEASED_PATIENCE`], [`STRANGERS_RECORDED_MAX`], [`SVID_LIFE`], [`AUTHORITY_LIFE`],
 //! [`TASK_RECORDS_MAX`], [`DELEGATION_LEN_MAX`], [`DELEGATION_AGE_SECS_MAX`],
 //! [`ANSWER_LEN_MAX`], [`ANSWER_AGE_SECS_MAX`], [`APPROVALS_OPEN_MAX`], [`REQUIREMENTS_MAX`],
-//! [`APPROVALS_LISTED_MAX`].
+//! [`APPROVALS_LISTED_MAX`], [`SERVICE_X509_LIFE`], [`SERVICE_JWT_LIFE`], [`AUDIENCES_MAX`],
+//! [`PROCESSES_OF_SERVICE_MAX`].
 
 mod access;
 mod admit;
@@ -56,6 +58,7 @@ mod replay;
 mod rules;
 mod runs;
 mod servers;
+mod services;
 mod sink;
 mod strangers;
 mod svids;
@@ -93,6 +96,12 @@ pub use runs::{
     LAUNCH_SECS_MAX, RequestRun, RequestRunError, RunTicket, TICKET_PREFIX, TICKET_TTL_SECS,
 };
 pub use servers::{ListServersError, RegisterServer, RegisterServerError};
+pub use services::{
+    AUDIENCE_LEN_MAX, AUDIENCES_MAX, BUNDLE_REFRESH, ListServicesError, PROCESSES_OF_SERVICE_MAX,
+    RegisterService, RegisterServiceError, RetireServiceError, SERVICE_JWT_LIFE, SERVICE_LIFE_MAX,
+    SERVICE_LIFE_MIN, SERVICE_X509_LIFE, ServiceTerms, ServiceTermsError, bundle_document,
+    trust_bundle,
+};
 pub use strangers::STRANGERS_RECORDED_MAX;
 pub use svids::{SVID_LIFE, SvidError};
 pub use tasks::{

@@ -38,6 +38,8 @@ pub struct Config {
     pub resource: String,
     /// How long a kill waits at most for a node or gateway that does not answer.
     pub lease: Terms,
+    /// How long what is issued to services lives.
+    pub services: crate::ServiceTerms,
 }
 
 /// Takes over the records of gateways into the log.

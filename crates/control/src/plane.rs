@@ -29,6 +29,8 @@ struct Inner {
     publisher: Publisher,
     forgotten: Forgotten,
     strangers: Strangers,
+    /// Processes of hosts that fit no service.
+    processes: Strangers,
     operations: TaskTracker,
 }
 
@@ -78,6 +80,7 @@ impl ControlPlane {
             publisher: Publisher::new(patience, Leases::new(&parts)),
             forgotten: Forgotten::default(),
             strangers: Strangers::default(),
+            processes: Strangers::default(),
             operations: TaskTracker::new(),
             parts,
         };
@@ -131,6 +134,10 @@ impl ControlPlane {
 
     pub(crate) fn strangers(&self) -> &Strangers {
         &self.inner.strangers
+    }
+
+    pub(crate) fn processes(&self) -> &Strangers {
+        &self.inner.processes
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

@@ -7,6 +7,7 @@
 //! # In scope
 //! - [`Control`]: what the server does for nodes and gateways;
 //! - [`Endpoint`]: what a gateway does for nodes; [`Enforce`]: what it does for the server;
+//! - [`Services`]: what the server does for nodes on behalf of services that others start;
 //! - [`Vouch`]: what a node does for the server;
 //! - [`Admit`]: how nodes and gateways come to be linked with the server.
 //!
@@ -16,6 +17,7 @@
 mod admit;
 mod control;
 mod enforce;
+mod services;
 mod vouch;
 
 pub use admit::{Admit, JoinAsk, Joined, Svid};
@@ -27,6 +29,7 @@ pub use control::{
 pub use enforce::{
     Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Tunnel,
 };
+pub use services::{JwtSvid, ServiceAttestation, ServiceCall, ServiceGrant, Services, TrustBundle};
 pub use vouch::{Cut, Vouch};
 
 /// The other side did not answer. Whether it acted is unknown.

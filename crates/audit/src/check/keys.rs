@@ -103,7 +103,7 @@ impl KeySource for Keys {
 /// Whether keys of the purpose belong to such an owner.
 fn may_own(owner: &str, purpose: &str) -> bool {
     match purpose {
-        "ca" | "token" | "grant" | "log" => owner == SERVER,
+        "ca" | "jwt_svid" | "token" | "grant" | "log" => owner == SERVER,
         "node" => owner.parse::<Id<Node>>().is_ok(),
         "gateway" => owner.parse::<Id<Gateway>>().is_ok(),
         "person" => owner.parse::<Id<Person>>().is_ok(),

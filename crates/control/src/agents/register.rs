@@ -222,7 +222,7 @@ async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), Re
     }
 }
 
-/// Refuses the identity of a person or a tool server, and identities that many share (R3).
+/// Refuses the identity of a person, a tool server or a service, and identities that many share (R3).
 async fn refuse_borrowed_identity(
     reader: &mut dyn Reader,
     name: &Name,
@@ -239,6 +239,9 @@ async fn refuse_borrowed_identity(
     }
     if reader.server_by_name(name).await?.is_some() {
         return Err(borrowed("the name of a tool server"));
+    }
+    if reader.service_by_name(name).await?.is_some() {
+        return Err(borrowed("the name of a service"));
     }
     Ok(())
 }

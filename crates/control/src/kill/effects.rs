@@ -9,7 +9,7 @@ use super::error::KillError;
 use crate::agents::{stage_event, staged};
 use crate::init::key_body;
 use crate::recording::event;
-use crate::{ControlPlane, instances, tasks};
+use crate::{ControlPlane, instances, services, tasks};
 
 /// How an instance ends, and why a task or an agent's activity does.
 const KILLED: &str = "killed";
@@ -30,9 +30,12 @@ pub(super) async fn of(
         }
         Subject::Agent(id) => agent(txn, cx, *id, revision).await,
         Subject::Instance(id) => {
+            let how = (revision, KILLED);
+            if let Some(ended) = services::ended_by_kill(txn, cx, *id, how).await? {
+                return Ok(ended);
+            }
             let instance = txn.instance(*id).await?;
             let instance = instance.ok_or(KillError::UnknownInstance(*id))?;
-            let how = (revision, KILLED);
             Ok(instances::all_ended(txn, cx, vec![instance], how).await?)
         }
         Subject::Key(kid) => key(txn, cx, (plane, kid), revision).await,
@@ -97,6 +100,9 @@ async fn key(
         live.retain(|instance| instance.node == node);
         let how = (revision, "its node's key was killed");
         events.extend(instances::all_ended(txn, cx, live, how).await?);
+        let mut live = txn.service_instances_live().await?;
+        live.retain(|instance| instance.node == node);
+        events.extend(services::all_ended(txn, cx, live, how).await?);
     }
     Ok(events)
 }

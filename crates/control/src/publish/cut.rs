@@ -25,7 +25,11 @@ pub(super) async fn instances(
         match &cut.subject {
             Subject::Instance(id) => {
                 let instance = reader.instance(*id).await?;
-                if instance.is_some_and(|instance| instance.node == node) {
+                let of = match instance {
+                    Some(instance) => Some(instance.node),
+                    None => reader.service_instance(*id).await?.map(|one| one.node),
+                };
+                if of == Some(node) {
                     found.push(*id);
                 }
             }

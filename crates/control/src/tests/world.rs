@@ -108,6 +108,7 @@ pub(super) async fn parts(directory: &std::path::Path) -> (Parts, Arc<FakeClock>
         records: Arc::new(NoLog),
         config: Config {
             lease: Terms::default(),
+            services: crate::ServiceTerms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },
