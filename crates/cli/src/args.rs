@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Agents: durable, named, owned.
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Services: programs that others start and that ask the SPIFFE Workload API.
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Tool servers that agents may be given.
     #[command(subcommand)]
     Tools(ToolsCommand),
@@ -280,6 +283,25 @@ pub(crate) enum AgentCommand {
         name: String,
     },
     /// Ends an agent for ever; its name stays taken.
+    Retire {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Measures an executable and registers it as a service that gets its keys in the open.
+    Add {
+        /// Its name; never used again.
+        name: String,
+        /// The manifest.
+        #[arg(long, value_name = "FILE")]
+        manifest: PathBuf,
+    },
+    /// Lists the services.
+    List,
+    /// Ends a service for ever; what its processes hold is withdrawn.
     Retire {
         /// Its name.
         name: String,

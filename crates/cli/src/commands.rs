@@ -9,6 +9,7 @@ mod person;
 mod point;
 mod policy;
 mod run;
+mod service;
 mod setup;
 mod task;
 mod tools;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Command::Completions { shell } => setup::completions(shell),
         Command::Person(command) => person::run(command, client, output).await?,
         Command::Agent(command) => agent::run(command, client()?, output).await?,
+        Command::Service(command) => service::run(command, client()?, output).await?,
         Command::Tools(command) => tools::run(command, client()?, output).await?,
         Command::Policy(command) => policy::run(command, client()?, output).await?,
         Command::Task(command) => task::run(command, client()?, output).await?,

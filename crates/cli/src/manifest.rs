@@ -11,7 +11,7 @@ use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
 use aims_model::{Expected, ServerSpec, Text};
 use aims_node::evidence::{measure_closure, measure_file};
-use aims_types::{Name, Timestamp};
+use aims_types::{Digest, Name, Timestamp};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -52,6 +52,38 @@ enum RawArguments {
     Exactly(Vec<String>),
     #[default]
     None,
+}
+
+/// A service's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceManifest {
+    pub(crate) owner: Option<String>,
+    pub(crate) purpose: Option<String>,
+    /// The id of the node on whose host it runs, where there are several.
+    pub(crate) node: Option<String>,
+    /// The one file that its processes run.
+    executable: PathBuf,
+    /// Its digest, where the file does not lie on this host.
+    digest: Option<Digest>,
+    pub(crate) host_uid: u32,
+    pub(crate) cgroup: Option<String>,
+    /// Whether its processes get private keys in the open.
+    #[serde(default)]
+    pub(crate) key_export: bool,
+}
+
+impl ServiceManifest {
+    /// The file as the kernel will name it, and its digest.
+    pub(crate) fn executable(&self) -> Result<Measured> {
+        if let Some(digest) = self.digest {
+            let path = self.executable.display().to_string();
+            return Ok(Measured { path, digest });
+        }
+        let real = fs::canonicalize(&self.executable)
+            .with_context(|| format!("the executable `{}`", self.executable.display()))?;
+        Ok(measure_file(&real)?)
+    }
 }
 
 /// A tool server's manifest.

@@ -31,7 +31,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// The server, as a node or gateway on another host sees it.
 #[derive(Clone)]
 pub struct Links {
-    client: LinksClient<Channel>,
+    pub(crate) client: LinksClient<Channel>,
 }
 
 /// Why a process did not join.
@@ -73,7 +73,9 @@ async fn answer<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, L
 }
 
 /// What an answer says.
-async fn read<W, T>(call: impl Future<Output = Result<Response<W>, Status>>) -> Result<T, LinkError>
+pub(crate) async fn read<W, T>(
+    call: impl Future<Output = Result<Response<W>, Status>>,
+) -> Result<T, LinkError>
 where
     T: TryFrom<W>,
     T::Error: Into<MessageError>,
@@ -99,7 +101,7 @@ fn no_answer(status: &Status) -> LinkError {
     }
 }
 
-fn unreadable(error: &MessageError) -> LinkError {
+pub(crate) fn unreadable(error: &MessageError) -> LinkError {
     LinkError {
         peer: "server",
         reason: error.to_string(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aims_links::{
     Admit, Attestation, Control, DelegateCall, EndedInstance, JoinAsk, OwnedTree, Refusal,
-    RequestedRun,
+    RequestedRun, ServiceAttestation, ServiceCall, Services,
 };
 use aims_model::PointKind;
 use aims_types::Secret;
@@ -26,21 +26,25 @@ use sessions::Sessions;
 pub(crate) struct Service {
     control: Arc<dyn Control>,
     admit: Arc<dyn Admit>,
+    services: Arc<dyn Services>,
     sessions: Sessions,
 }
+
+/// What the server does, by whom it is asked for.
+pub(crate) type Ends = (Arc<dyn Control>, Arc<dyn Admit>, Arc<dyn Services>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
     pub(crate) fn new(
-        control: Arc<dyn Control>,
-        admit: Arc<dyn Admit>,
+        (control, admit, services): Ends,
         (tasks, stopping): (TaskTracker, CancellationToken),
     ) -> Self {
         Self {
             control,
             sessions: Sessions::new(Arc::clone(&admit), tasks, stopping),
             admit,
+            services,
         }
     }
 }
@@ -160,6 +164,66 @@ impl links_server::Links for Service {
         Caller::of(&request)?.node()?;
         let reply = self.control.token(request.into_inner().into()).await;
         Ok(Response::new(reply.map_err(unavailable)?.into()))
+    }
+
+    async fn attest_service(
+        &self,
+        request: Request<proto::ProcessSeen>,
+    ) -> Answer<proto::ServiceAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let seen = json("seen", &request.into_inner().seen_json)?;
+        let attestation = ServiceAttestation { node, seen };
+        let grants = self.services.service_attest(attestation).await;
+        Ok(Response::new(grants.map_err(unavailable)?.into()))
+    }
+
+    async fn service_svid(
+        &self,
+        request: Request<proto::ServiceSvidAsk>,
+    ) -> Answer<proto::SvidAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let ask = request.into_inner();
+        let call = ServiceCall {
+            node,
+            instance: text("instance", &ask.instance)?,
+            seen: json("seen", &ask.seen_json)?,
+        };
+        let svid = self.services.service_svid(call, ask.csr).await;
+        Ok(Response::new(svid.map_err(unavailable)?.into()))
+    }
+
+    async fn service_jwt(
+        &self,
+        request: Request<proto::ServiceJwtAsk>,
+    ) -> Answer<proto::JwtAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let ask = request.into_inner();
+        let call = ServiceCall {
+            node,
+            instance: text("instance", &ask.instance)?,
+            seen: json("seen", &ask.seen_json)?,
+        };
+        let jwt = self.services.service_jwt(call, ask.audience).await;
+        Ok(Response::new(jwt.map_err(unavailable)?.into()))
+    }
+
+    async fn end_service(&self, request: Request<proto::EndedInstance>) -> Answer<proto::Done> {
+        let node = Caller::of(&request)?.node()?;
+        let ended = request.into_inner();
+        let ended = EndedInstance {
+            node,
+            instance: text("instance", &ended.instance)?,
+            how: ended.how,
+        };
+        let done = self.services.service_ended(ended).await;
+        done.map_err(unavailable)?;
+        Ok(Response::new(proto::Done {}))
+    }
+
+    async fn trust_bundle(&self, request: Request<proto::Done>) -> Answer<proto::Bundle> {
+        Caller::of(&request)?.node()?;
+        let bundle = self.services.trust_bundle().await.map_err(unavailable)?;
+        Ok(Response::new(bundle.into()))
     }
 
     async fn chain(&self, request: Request<proto::ChainAsk>) -> Answer<proto::ChainAnswer> {

@@ -7,6 +7,7 @@ mod people;
 mod points;
 mod policy;
 mod servers;
+mod services;
 mod tasks;
 mod token;
 
@@ -40,6 +41,8 @@ impl Admin {
             .route("/v1/agents/{name}/suspend", post(agents::suspend))
             .route("/v1/agents/{name}/retire", post(agents::retire))
             .route("/v1/servers", get(servers::list).post(servers::register))
+            .route("/v1/services", get(services::list).post(services::register))
+            .route("/v1/services/{name}/retire", post(services::retire))
             .route("/v1/policy", get(policy::current).post(policy::activate))
             .route("/v1/tasks", get(tasks::list).post(tasks::start))
             .route("/v1/tasks/{id}", get(tasks::show))

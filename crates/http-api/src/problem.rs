@@ -94,6 +94,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("unknown_key", StatusCode::NOT_FOUND),
     ("unknown_person", StatusCode::NOT_FOUND),
     ("unknown_policy", StatusCode::NOT_FOUND),
+    ("unknown_service", StatusCode::NOT_FOUND),
     ("unknown_task", StatusCode::NOT_FOUND),
     // The state of things stands against it.
     ("agent_not_active", StatusCode::CONFLICT),
@@ -131,6 +132,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("bad_evidence", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_key", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_name", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_node", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_owner", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_purpose", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_reason", StatusCode::UNPROCESSABLE_ENTITY),
@@ -147,6 +149,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("invalid_policy", StatusCode::UNPROCESSABLE_ENTITY),
     ("missing_environment", StatusCode::UNPROCESSABLE_ENTITY),
     ("missing_evidence", StatusCode::UNPROCESSABLE_ENTITY),
+    ("missing_key_export", StatusCode::UNPROCESSABLE_ENTITY),
     ("missing_owner", StatusCode::UNPROCESSABLE_ENTITY),
     ("missing_purpose", StatusCode::UNPROCESSABLE_ENTITY),
     ("unknown_server", StatusCode::UNPROCESSABLE_ENTITY),

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aims_control::{ServiceTerms, ServiceTermsError};
 use aims_lease::{Terms, TermsError};
 use aims_types::TrustDomain;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// What every override starts with.
 const PREFIX: &str = "AIMS_";
+/// The name of the SPIFFE Workload API's socket in the runtime directory.
+pub const WORKLOAD_SOCKET: &str = "workload.sock";
 /// Variables of the command line that are no configuration keys.
 const NOT_KEYS: [&str; 2] = ["AIMS_PROFILE", "AIMS_LOG"];
 
@@ -47,6 +50,21 @@ pub struct Config {
     /// Leases of nodes and gateways; the same on all hosts.
     #[serde(default)]
     pub lease: LeaseConfig,
+    /// Services that others start, and the SPIFFE Workload API that they ask.
+    #[serde(default)]
+    pub services: ServicesConfig,
+}
+
+/// Services that others start, and the SPIFFE Workload API that they ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServicesConfig {
+    /// How long their X.509-SVIDs live, in seconds.
+    pub x509_secs: u64,
+    /// How long their JWT-SVIDs live, in seconds.
+    pub jwt_secs: u64,
+    /// The socket of the Workload API; `workload.sock` in the runtime directory unless it is said.
+    pub socket: Option<PathBuf>,
 }
 
 /// Where nodes and gateways of other hosts reach the server.
@@ -118,6 +136,9 @@ pub enum ConfigError {
     /// Leases would be useless or unsafe.
     #[error("`lease`: {0}")]
     Lease(#[from] TermsError),
+    /// What is issued to services would live too long, or too short to be renewed.
+    #[error("`services`: {0}")]
+    Services(#[from] ServiceTermsError),
     /// The keys' key lies where the keys are.
     #[error(
         "`master_key_file` lies inside `data_dir`; a backup of one would hold both: put it elsewhere"
@@ -157,6 +178,27 @@ impl Default for LeaseConfig {
             length_millis: millis(terms.length()),
             drift_margin_millis: millis(terms.drift_margin()),
         }
+    }
+}
+
+impl Default for ServicesConfig {
+    fn default() -> Self {
+        let terms = ServiceTerms::default();
+        Self {
+            x509_secs: terms.x509().as_secs(),
+            jwt_secs: terms.jwt().as_secs(),
+            socket: None,
+        }
+    }
+}
+
+impl ServicesConfig {
+    /// The lives, if they are neither too long nor too short.
+    pub fn terms(&self) -> Result<ServiceTerms, ServiceTermsError> {
+        ServiceTerms::new(
+            Duration::from_secs(self.x509_secs),
+            Duration::from_secs(self.jwt_secs),
+        )
     }
 }
 
@@ -205,6 +247,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let config: Self = load(path, vars)?;
         config.lease.terms()?;
+        config.services.terms()?;
         if config.master_key_file.starts_with(&config.data_dir) {
             return Err(ConfigError::MasterKeyInside);
         }
@@ -229,6 +272,12 @@ impl Config {
     /// The node's Unix socket.
     pub fn node_socket(&self) -> PathBuf {
         self.runtime_dir.join("node.sock")
+    }
+
+    /// The socket of the SPIFFE Workload API.
+    pub fn workload_socket(&self) -> PathBuf {
+        let default = || self.runtime_dir.join(WORKLOAD_SOCKET);
+        self.services.socket.clone().unwrap_or_else(default)
     }
 
     /// Where the log's tiles are.

@@ -16,7 +16,8 @@ mod log;
 mod server;
 
 pub use config::{
-    ApiConfig, Config, ConfigError, EgressConfig, GatewayConfig, LeaseConfig, LinksConfig, load,
+    ApiConfig, Config, ConfigError, EgressConfig, GatewayConfig, LeaseConfig, LinksConfig,
+    ServicesConfig, WORKLOAD_SOCKET, load,
 };
 pub use init::{NewDomain, initialise, private_dir};
 pub use server::{Server, bind_socket};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aims_control::ControlPlane;
 use aims_crypto::{Alg, Signer, SigningKey};
-use aims_links::{Admit, Control};
+use aims_links::{Admit, Control, Services};
 use aims_tls::{Acceptor, ClientAuth, Identity, Settings, Trust};
 use aims_types::Actor;
 use aims_types::ambient::SystemClock;
@@ -47,9 +47,10 @@ impl Server {
         });
         let control = Arc::new(self.plane.clone()) as Arc<dyn Control>;
         let admit = Arc::new(self.plane.clone()) as Arc<dyn Admit>;
-        let stopping = self.stopping.clone();
+        let services = Arc::new(self.plane.clone()) as Arc<dyn Services>;
+        let (ends, stopping) = ((control, admit, services), self.stopping.clone());
         self.tasks.spawn(async move {
-            let served = aims_grpc_api::serve(listener, acceptor, (control, admit), stopping).await;
+            let served = aims_grpc_api::serve(listener, acceptor, ends, stopping).await;
             if let Err(error) = served {
                 tracing::error!(%error, "nodes and gateways of other hosts are not served");
             }

@@ -36,6 +36,8 @@ pub(crate) struct PointConfig {
 pub(crate) struct NodeSection {
     /// Where its Unix socket is.
     runtime_dir: PathBuf,
+    /// The socket of the SPIFFE Workload API; `workload.sock` beside it unless it is said.
+    workload_socket: Option<PathBuf>,
     /// The gateway that its agents' requests go to (`host:port`).
     pub(crate) gateway: String,
     /// First of the host uids reserved for agents; used as root only.
@@ -118,6 +120,13 @@ impl PointConfig {
     pub(crate) fn gateway(&self) -> Result<&GatewaySection> {
         let gateway = self.gateway.as_ref();
         gateway.context("this configuration has no table `gateway`; it describes a node")
+    }
+
+    /// The socket of the SPIFFE Workload API.
+    pub(crate) fn workload_socket(&self) -> Result<PathBuf> {
+        let node = self.node()?;
+        let default = || node.runtime_dir.join(aims_server::WORKLOAD_SOCKET);
+        Ok(node.workload_socket.clone().unwrap_or_else(default))
     }
 
     /// The node's Unix socket.

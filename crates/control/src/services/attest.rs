@@ -6,7 +6,7 @@ use aims_model::evidence::ARGUMENT_LEN_MAX;
 use aims_model::instance::Stage;
 use aims_model::service::CGROUP_LEN_MAX;
 use aims_model::{Assurance, Event, EventKind, ProcessSeen, Service, ServiceInstance};
-use aims_store::{Reader, Txn};
+use aims_store::Reader;
 use aims_types::{Cx, Revision};
 
 use crate::fault::{INTERNAL, Refused, internal_arm};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Route;
 use aims_authority::Authority;
-use aims_control::{RegisterAgent, RegisterServer, RequestRun};
+use aims_control::{RegisterAgent, RegisterServer, RegisterService, RequestRun};
 use aims_crypto::{SigningKey, sha256};
 use aims_jose::{SigningHeader, sign};
 use aims_json::{Limits, parse};
@@ -65,6 +65,7 @@ impl Stage {
             spec: spec(),
         };
         world.plane.server_register(&cx, server).await.unwrap();
+        world.plane.service_register(&cx, service()).await.unwrap();
         let frozen = start(&world, &mia).await;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
         let (waiting, task) = (start(&world, &mia).await, start(&world, &mia).await);
@@ -85,6 +86,7 @@ impl Stage {
         let name = match route.path {
             "/v1/people/{name}/remove" => "victor",
             "/v1/agents/{name}/activate" => "sketch",
+            "/v1/services/{name}/retire" => "mail",
             _ => "notes",
         };
         let path = route.path.replace("{name}", name);
@@ -109,6 +111,9 @@ impl Stage {
             ("POST", "/v1/servers") => {
                 Some(json!({"name": "files", "purpose": "reads files", "spec": spec()}))
             }
+            ("POST", "/v1/services") => Some(json!({"name": "fresh", "owner": "mia",
+                "purpose": "sends invoices", "host_uid": 1001, "key_export": true,
+                "executable": measured("/usr/bin/billing", 7)})),
             ("POST", "/v1/policy") => Some(json!({"text": POLICY})),
             ("POST", "/v1/tasks") => Some(json!({"consent": consent(&self.world, person)})),
             ("POST", "/v1/runs") => Some(json!({"task": self.task, "agent": "notes"})),
@@ -326,6 +331,19 @@ fn posture() -> Posture {
         assurance: Assurance::Confined,
         host_uid: 70_001,
         host: "host".to_owned(),
+    }
+}
+
+fn service() -> RegisterService {
+    RegisterService {
+        name: "mail".to_owned(),
+        owner: Some("mia".to_owned()),
+        purpose: Some("sends letters".to_owned()),
+        node: None,
+        executable: measured("/usr/bin/mail", 6),
+        host_uid: 1001,
+        cgroup: None,
+        key_export: true,
     }
 }
 

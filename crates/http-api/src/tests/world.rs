@@ -268,6 +268,7 @@ async fn parts(directory: &std::path::Path, clock: Arc<FakeClock>) -> Parts {
         records: Arc::new(NoLog),
         config: Config {
             lease: Terms::default(),
+            services: aims_control::ServiceTerms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },
