@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aims_gateway::{EdgeConfig, EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
-use aims_links::{Control, Endpoint, Enforce, Vouch};
+use aims_links::{Control, Endpoint, Enforce, Services, Vouch};
 use aims_model::{Point, PointKind};
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, LinksConfig, Server, bind_socket};
@@ -153,12 +153,19 @@ pub(crate) async fn node(config: &Path) -> Result<()> {
     let node = Node::new(settings, member.signer(), ends, clock, entropy)?;
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let vouch = Arc::clone(&node) as Arc<dyn Vouch>;
-    let (asked, until) = (links.clone(), stopping.clone());
+    let (asked, services, until) = (links.clone(), links.clone(), stopping.clone());
     tasks.spawn(async move { asked.keep_node(vouch, until).await });
     tasks.spawn(member.keep_renewed(links, stopping.clone()));
     let socket = config.node_socket()?;
     tasks.spawn(Arc::clone(&node).serve(bind_socket(&socket)?));
-    tracing::info!(node = %id, socket = %socket.display(), "the node is up");
+    let services = Arc::new(services) as Arc<dyn Services>;
+    let workloads = config.workload_socket()?;
+    let listener = bind_socket(&workloads)?;
+    tasks.spawn(Arc::clone(&node).serve_workloads(services, listener)?);
+    tracing::info!(
+        node = %id, socket = %socket.display(), workloads = %workloads.display(),
+        "the node is up"
+    );
     stop_signal().await?;
     tracing::info!("stopping: what runs here ends");
     node.drain().await;

@@ -10,7 +10,7 @@ use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_jose::Jwk;
 use aims_keys::Purpose;
-use aims_links::{Control, Cut, Endpoint, Enforce, LinkError, Vouch};
+use aims_links::{Control, Cut, Endpoint, Enforce, LinkError, Services, Vouch};
 use aims_model::receipt::Ended;
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, Server, bind_socket};
@@ -42,6 +42,9 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
     let node = start_node(&config, &server, Arc::clone(&gateway), self_exe).await?;
     let tasks = TaskTracker::new();
     tasks.spawn(Arc::clone(&node).serve(bind_socket(&config.node_socket())?));
+    let services = Arc::new(server.plane().clone()) as Arc<dyn Services>;
+    let workloads = bind_socket(&config.workload_socket())?;
+    tasks.spawn(Arc::clone(&node).serve_workloads(services, workloads)?);
     server.listen(&config, health.clone()).await?;
     if let Some(links) = &config.links {
         let bound = server.link(links.listen).await?;

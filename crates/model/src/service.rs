@@ -64,6 +64,8 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSeen {
+    /// Which boot of its host it belongs to.
+    pub boot: String,
     /// Its number.
     pub pid: u32,
     /// When it started, in ticks since the host booted: with the number, which process it is.
@@ -115,6 +117,13 @@ impl Stage {
                 to: "retired",
             }),
         }
+    }
+}
+
+impl ProcessSeen {
+    /// Which process of a node it is, whatever it runs.
+    pub fn process(&self, node: Id<Node>) -> String {
+        format!("{node}/{}/{}/{}", self.boot, self.pid, self.started)
     }
 }
 
@@ -176,6 +185,7 @@ mod tests {
 
     fn seen(service: &Service) -> ProcessSeen {
         ProcessSeen {
+            boot: "boot-1".to_owned(),
             pid: 7,
             started: 9,
             executable: service.executable.clone(),

@@ -153,6 +153,13 @@ impl Reader for Session {
         run!(self, services::instance, id)
     }
 
+    async fn service_instances_of_process(
+        &mut self,
+        process: &str,
+    ) -> Result<Vec<ServiceInstance>, Error> {
+        run!(self, services::instances_of_process, process)
+    }
+
     async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error> {
         run!(self, services::instances_live)
     }

@@ -142,6 +142,11 @@ pub trait Reader: Send {
         &mut self,
         id: Id<types::Instance>,
     ) -> Result<Option<ServiceInstance>, Error>;
+    /// What a process ([`aims_model::ProcessSeen::process`]) is or was an instance of, oldest first.
+    async fn service_instances_of_process(
+        &mut self,
+        process: &str,
+    ) -> Result<Vec<ServiceInstance>, Error>;
     /// The processes of services that have not ended, oldest first.
     async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error>;
     /// The policy version in force.

@@ -12,7 +12,7 @@ use crate::recording::event;
 use crate::{ControlPlane, instances, services, tasks};
 
 /// How an instance ends, and why a task or an agent's activity does.
-const KILLED: &str = "killed";
+pub(crate) const KILLED: &str = "killed";
 
 /// Ends what belongs to the subject; gives the records. What is dead already stays as it is.
 pub(super) async fn of(

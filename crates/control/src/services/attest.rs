@@ -11,11 +11,14 @@ use aims_types::{Cx, Revision};
 
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::joins::is_enrolled_node;
+use crate::kill::KILLED;
 use crate::recording::{event, value};
 use crate::{ControlPlane, Fault};
 
 /// Most processes of one service that live at a time.
 pub const PROCESSES_OF_SERVICE_MAX: usize = 1024;
+/// Longest name of a boot, in bytes.
+const BOOT_LEN_MAX: usize = 64;
 
 /// Why a process has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub(super) enum AttestProcessError {
         /// As whom.
         uid: u32,
     },
+    /// It was killed as an instance: what is killed never comes back.
+    #[error("the process was killed as an instance; start it again")]
+    Killed,
     /// The service has too many of them.
     #[error("{PROCESSES_OF_SERVICE_MAX} processes of service `{0}` live already")]
     TooMany(String),
@@ -54,6 +60,7 @@ impl Refused for AttestProcessError {
             Self::NotEnrolled => "not_enrolled",
             Self::Seen => "bad_evidence",
             Self::NoService { .. } => "no_service",
+            Self::Killed => "cut_off",
             Self::TooMany(_) => "too_many_processes",
             Self::Internal(_) => INTERNAL,
         }
@@ -75,15 +82,21 @@ pub(super) async fn attest(
     let mut txn = plane.store().begin().await?;
     let next = txn.revision_next().await?;
     let services = fitting(txn.as_mut(), attestation).await?;
+    let process = attestation.seen.process(attestation.node);
+    let known = txn.service_instances_of_process(&process).await?;
+    if known.iter().any(was_killed) {
+        return Err(AttestProcessError::Killed);
+    }
     let live = txn.service_instances_live().await?;
     let (mut grants, mut events) = (Vec::new(), Vec::new());
     for service in services {
-        let of_service = live.iter().filter(|one| one.service == service.id);
-        let is_it =
-            |one: &&ServiceInstance| one.node == attestation.node && one.seen == attestation.seen;
-        let instance = if let Some(known) = of_service.clone().find(is_it) {
+        let is_it = |one: &&ServiceInstance| {
+            one.service == service.id && one.stage.is_live() && one.seen == attestation.seen
+        };
+        let instance = if let Some(known) = known.iter().find(is_it) {
             known.clone()
         } else {
+            let of_service = live.iter().filter(|one| one.service == service.id);
             if of_service.count() >= PROCESSES_OF_SERVICE_MAX {
                 return Err(AttestProcessError::TooMany(service.name.to_string()));
             }
@@ -103,6 +116,10 @@ pub(super) async fn attest(
     }
     txn.commit(events).await?;
     Ok((grants, Some(next)))
+}
+
+fn was_killed(instance: &ServiceInstance) -> bool {
+    matches!(&instance.stage, Stage::Ended { how, .. } if how == KILLED)
 }
 
 /// The services that the process fits, oldest first: at least one.
@@ -145,7 +162,8 @@ pub(super) async fn may_have(
 
 pub(super) fn check_seen(seen: &ProcessSeen) -> Result<(), AttestProcessError> {
     let (path, cgroup) = (&seen.executable.path, &seen.cgroup);
-    if path.len() > ARGUMENT_LEN_MAX || cgroup.len() > CGROUP_LEN_MAX {
+    let boot = seen.boot.len() <= BOOT_LEN_MAX;
+    if !boot || path.len() > ARGUMENT_LEN_MAX || cgroup.len() > CGROUP_LEN_MAX {
         return Err(AttestProcessError::Seen);
     }
     Ok(())

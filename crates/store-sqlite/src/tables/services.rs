@@ -82,12 +82,20 @@ pub(crate) async fn instances_live(
     sql::list(c, query(sql)).await
 }
 
+pub(crate) async fn instances_of_process(
+    c: &mut SqliteConnection,
+    process: &str,
+) -> Result<Vec<ServiceInstance>, Error> {
+    let sql = "SELECT id AS key, body FROM service_instances WHERE process = $1 ORDER BY id";
+    sql::list(c, query(sql).bind(process.to_owned())).await
+}
+
 pub(crate) async fn instance_insert(
     c: &mut SqliteConnection,
     instance: &ServiceInstance,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO service_instances (id, service, node, stage, body)
-        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO service_instances (id, service, node, process, stage, body)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     sql::insert(c, ServiceInstance::WHAT, instance_values(sql, instance)?).await
 }
 
@@ -95,8 +103,8 @@ pub(crate) async fn instance_update(
     c: &mut SqliteConnection,
     instance: &ServiceInstance,
 ) -> Result<(), Error> {
-    let sql = "UPDATE service_instances SET stage = $4, body = $5
-        WHERE id = $1 AND service = $2 AND node = $3";
+    let sql = "UPDATE service_instances SET stage = $5, body = $6
+        WHERE id = $1 AND service = $2 AND node = $3 AND process = $4";
     sql::update(c, ServiceInstance::WHAT, instance_values(sql, instance)?).await
 }
 
@@ -109,6 +117,8 @@ fn instance_values(sql: &'static str, instance: &ServiceInstance) -> Result<sql:
     let values = query(sql)
         .bind(instance.key())
         .bind(instance.service.to_string());
-    let values = values.bind(instance.node.to_string()).bind(stage);
+    let process = instance.seen.process(instance.node);
+    let values = values.bind(instance.node.to_string()).bind(process);
+    let values = values.bind(stage);
     Ok(values.bind(sql::body(instance)?))
 }

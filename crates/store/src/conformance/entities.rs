@@ -140,6 +140,12 @@ pub(super) async fn services_round_trip(store: Arc<dyn Store>) -> Outcome {
     same!(reader.services().await?, [first.clone(), second.clone()]);
     same!(reader.service(second.id).await?, Some(second));
     same!(reader.service_by_name(&first.name).await?, Some(first));
+    let process = live.seen.process(live.node);
+    same!(
+        reader.service_instances_of_process(&process).await?,
+        [live.clone(), ended.clone()]
+    );
+    same!(reader.service_instances_of_process("another").await?, []);
     same!(reader.service_instance(ended.id).await?, Some(ended));
     same!(reader.service_instances_live().await?, [live]);
     Ok(())

@@ -140,6 +140,7 @@ pub(super) fn service_instance(n: u128, service: Id<types::Service>) -> ServiceI
         service,
         node: Id::from_u128(1),
         seen: ProcessSeen {
+            boot: "boot-1".to_owned(),
             pid: 7,
             started: u64::MAX,
             executable: measured("/usr/bin/service é"),
