@@ -20,6 +20,7 @@ mod publish;
 mod races;
 mod runs;
 mod servers;
+mod services;
 mod tasks;
 mod tokens;
 mod trees;

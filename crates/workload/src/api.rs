@@ -55,7 +55,7 @@ pub struct WorkloadConfig {
 /// The SPIFFE Workload API of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct WorkloadApi {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// The socket can't be served any more.

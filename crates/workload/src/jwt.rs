@@ -79,3 +79,76 @@ fn wire(value: &Value) -> prost_types::Value {
     };
     prost_types::Value { kind: Some(kind) }
 }
+
+#[cfg(test)]
+mod tests {
+    use aims_crypto::{Alg, Signer, SigningKey};
+    use aims_jose::{Jwk, Jwks, SigningHeader, sign};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_secs(1000);
+
+    fn bundle(key: &SigningKey) -> Bundle {
+        Bundle {
+            trust_domain: "aims.local".parse().unwrap(),
+            x509: Vec::new(),
+            jwks: Vec::new(),
+            keys: Jwks::new(vec![Jwk::new(*key.public()).with_kid("k")]).unwrap(),
+        }
+    }
+
+    fn signed(claims: &str, (kind, kid): (&'static str, &str), key: &SigningKey) -> String {
+        sign(&SigningHeader::new(kind).kid(kid), claims.as_bytes(), key).unwrap()
+    }
+
+    #[test]
+    fn what_the_standard_says_is_valid_and_comes_with_its_claims() {
+        let key = SigningKey::generate(Alg::Es256).unwrap();
+        for aud in [r#""bank""#, r#"["bank"]"#, r#"["shop","bank"]"#] {
+            let claims = format!(
+                r#"{{"aud":{aud},"exp":1001,"sub":"spiffe://aims.local/service/a","n":{{"x":[1,null]}}}}"#
+            );
+            let token = signed(&claims, (typ::JWT, "k"), &key);
+            let (id, claims) = validate(&token, "bank", (&bundle(&key), NOW)).unwrap();
+            assert_eq!(id.as_str(), "spiffe://aims.local/service/a");
+            assert!(claims.fields.contains_key("n") && claims.fields.contains_key("aud"));
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        const GOOD: &str = r#"{"aud":["bank"],"exp":1001,"sub":"spiffe://aims.local/service/a"}"#;
+        let (key, other) = (
+            SigningKey::generate(Alg::Es256).unwrap(),
+            SigningKey::generate(Alg::Es256).unwrap(),
+        );
+        let with = |claims: &str| signed(claims, (typ::JWT, "k"), &key);
+        let good = with(GOOD);
+        let (unsigned, _) = good.rsplit_once('.').unwrap();
+        let cases = [
+            ("another signer", signed(GOOD, (typ::JWT, "k"), &other)),
+            ("an unknown key", signed(GOOD, (typ::JWT, "x"), &key)),
+            (
+                "another kind",
+                signed(GOOD, (typ::WORKLOAD_IDENTITY, "k"), &key),
+            ),
+            ("no signature", format!("{unsigned}.")),
+            ("ended", with(&GOOD.replace("1001", "1000"))),
+            ("endless", with(&GOOD.replace(r#""exp":1001,"#, ""))),
+            ("another audience", with(&GOOD.replace("bank", "shop"))),
+            ("no audience", with(&GOOD.replace(r#""aud":["bank"],"#, ""))),
+            (
+                "another domain",
+                with(&GOOD.replace("aims.local", "other.example")),
+            ),
+            ("no identity", with(&GOOD.replace("spiffe://", "https://"))),
+            ("no text", "bank".to_owned()),
+        ];
+        for (why, token) in cases {
+            let refused = validate(&token, "bank", (&bundle(&key), NOW));
+            assert!(refused.is_err(), "{why}");
+        }
+        validate(&good, "bank", (&bundle(&key), NOW)).unwrap();
+    }
+}

@@ -37,6 +37,8 @@ mod proto;
 mod streams;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use api::{ServeError, WorkloadApi, WorkloadConfig};
 pub use digests::EXECUTABLE_LEN_MAX;

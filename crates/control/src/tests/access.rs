@@ -10,6 +10,7 @@ use aims_types::{self as types, Actor, Cx, Id};
 use super::approvals::{asked, signed_answer};
 use super::kill::killing;
 use super::peer::{Peer, Walls};
+use super::services::service;
 use super::world::{Somebody, World, agent, jwk, launch, new_key, server, signed, text};
 use crate::{EnrolPerson, Refused};
 
@@ -26,6 +27,9 @@ pub(super) enum Op {
     Agents,
     ServerRegister,
     Servers,
+    ServiceRegister,
+    ServiceRetire,
+    Services,
     PolicyActivate,
     Policy,
     TaskStart,
@@ -49,7 +53,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::PersonEnrol,
         Self::PersonRemove,
         Self::People,
@@ -60,6 +64,9 @@ impl Op {
         Self::Agents,
         Self::ServerRegister,
         Self::Servers,
+        Self::ServiceRegister,
+        Self::ServiceRetire,
+        Self::Services,
         Self::PolicyActivate,
         Self::Policy,
         Self::TaskStart,
@@ -85,13 +92,15 @@ impl Op {
     /// Whether it only looks.
     const fn reads(self) -> bool {
         use Op::{
-            Agents, Approval, Approvals, People, Points, Policy, Servers, Task, Tasks, Trace,
+            Agents, Approval, Approvals, People, Points, Policy, Servers, Services, Task, Tasks,
+            Trace,
         };
         matches!(
             self,
             People
                 | Agents
                 | Servers
+                | Services
                 | Policy
                 | Tasks
                 | Task
@@ -122,6 +131,8 @@ impl Stage {
         let cx = world.cx(&world.operator);
         world.plane.agent_register(&cx, draft).await.unwrap();
         world.enrol("victor", Role::Member).await;
+        let mail = service(&world, "mail");
+        world.plane.service_register(&cx, mail).await.unwrap();
         let task = world.start(&mia, "notes").await.task.id;
         let frozen = world.start(&mia, "notes").await.task.id;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
@@ -168,6 +179,12 @@ impl Stage {
             Op::Agents => code(plane.agents(cx).await),
             Op::ServerRegister => code(plane.server_register(cx, server("files")).await),
             Op::Servers => code(plane.servers(cx).await),
+            Op::ServiceRegister => {
+                let billing = service(&self.world, "billing");
+                code(plane.service_register(cx, billing).await)
+            }
+            Op::ServiceRetire => code(plane.service_retire(cx, &"mail".parse().unwrap()).await),
+            Op::Services => code(plane.services(cx).await),
             Op::PolicyActivate => code(plane.policy_activate(cx, super::world::POLICY).await),
             Op::Policy => code(plane.policy(cx).await),
             Op::TaskStart => {
@@ -231,12 +248,16 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         | Op::AgentSuspend
         | Op::AgentRetire
         | Op::ServerRegister
+        | Op::ServiceRegister
+        | Op::ServiceRetire
         | Op::KillAgent
         | Op::ApprovalAnswer
         | Op::JoinTokenCreate
         | Op::PolicyActivate => [ROLE, ROLE, ROLE],
         Op::People | Op::Points => [None, ROLE, ROLE],
-        Op::Agents | Op::Servers | Op::Policy | Op::Tasks | Op::Approvals => [None, None, None],
+        Op::Agents | Op::Servers | Op::Services | Op::Policy | Op::Tasks | Op::Approvals => {
+            [None, None, None]
+        }
         Op::TaskStart => [ROLE, OWNER, None],
         Op::TaskEnd | Op::TaskFreeze | Op::TaskResume | Op::KillTask | Op::RunRequest => {
             [ROLE, UNKNOWN, None]
@@ -362,6 +383,7 @@ async fn an_approver_answers_and_sees_questions_and_does_nothing_else() {
             | Op::Approvals
             | Op::Agents
             | Op::Servers
+            | Op::Services
             | Op::Policy
             | Op::Tasks => None,
             Op::Task | Op::Trace => Some("unknown_task"),

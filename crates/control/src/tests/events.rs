@@ -16,6 +16,8 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
             Some((EventKind::AgentStageChanged, true))
         }
         Op::ServerRegister => Some((EventKind::ServerRegistered, true)),
+        Op::ServiceRegister => Some((EventKind::ServiceRegistered, true)),
+        Op::ServiceRetire => Some((EventKind::ServiceRetired, true)),
         Op::PolicyActivate => Some((EventKind::PolicyActivated, true)),
         Op::TaskStart => Some((EventKind::TaskStarted, true)),
         Op::TaskEnd | Op::Expire => Some((EventKind::TaskEnded, true)),
@@ -30,6 +32,7 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
         Op::People
         | Op::Agents
         | Op::Servers
+        | Op::Services
         | Op::Policy
         | Op::Tasks
         | Op::Task
