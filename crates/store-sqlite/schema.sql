@@ -202,6 +202,30 @@ CREATE TABLE servers (
 CREATE TRIGGER servers_stay BEFORE DELETE ON servers
 BEGIN SELECT RAISE(ABORT, 'servers are never deleted'); END;
 
+CREATE TABLE service_instances (
+    id TEXT PRIMARY KEY NOT NULL,
+    service TEXT NOT NULL REFERENCES services (id),
+    node TEXT NOT NULL,
+    process TEXT NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN ('live', 'ended')),
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX service_instances_by_process ON service_instances (process, id);
+
+CREATE INDEX service_instances_live ON service_instances (id) WHERE stage = 'live';
+
+CREATE TABLE services (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    spiffe_id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL REFERENCES people (id),
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER services_stay BEFORE DELETE ON services
+BEGIN SELECT RAISE(ABORT, 'services are never deleted'); END;
+
 CREATE TABLE tasks (
     id TEXT PRIMARY KEY NOT NULL,
     agent TEXT NOT NULL REFERENCES agents (id),

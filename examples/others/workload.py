@@ -68,8 +68,8 @@ class Service:
 
 
 def prepared(options):
+    options.apart, options.agent_venv = False, options.venv
     world = World(options)
-    options.apart = False
     world.socket = world.dir / "run" / "workload.sock"
     # The service's user may not enter the home of whoever plays this.
     world.venv = world.dir / "venv"
