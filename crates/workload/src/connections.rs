@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 use tonic::transport::server::Connected;
 
+use crate::authority::Incoming;
 use crate::peer::Peer;
 use crate::places::Places;
 use crate::{CONNECTIONS_MAX, CONNECTIONS_OF_USER_MAX};
@@ -19,10 +20,14 @@ use crate::{CONNECTIONS_MAX, CONNECTIONS_OF_USER_MAX};
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How much is read at a time.
+const READ_LEN: usize = 4 << 10;
+
 /// A connection whose other end is known.
 pub(crate) struct Connection {
     stream: UnixStream,
     peer: Arc<Peer>,
+    incoming: Incoming,
     _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -61,6 +66,7 @@ pub(crate) async fn accept(listener: UnixListener, sender: mpsc::Sender<Connecti
         let connection = Connection {
             stream,
             peer: Arc::new(peer),
+            incoming: Incoming::default(),
             _places: (place, of_user),
         };
         if sender.send(connection).await.is_err() {
@@ -83,7 +89,19 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let this = &mut *self;
+        let mut bytes = [0; READ_LEN];
+        while !this.incoming.is_ready() {
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                this.incoming.ended();
+                break;
+            }
+            this.incoming.arrived(read.filled());
+        }
+        buf.put_slice(&this.incoming.take(buf.remaining()));
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -25,6 +25,7 @@
 //!   [`MESSAGE_LEN_MAX`], [`EXECUTABLE_LEN_MAX`], [`AUDIENCES_MAX`], [`AUDIENCE_LEN_MAX`].
 
 mod api;
+mod authority;
 mod bundle;
 mod calls;
 mod connections;
