@@ -38,13 +38,17 @@ class Service:
     """One process of the service."""
 
     def __init__(self, world, *mode, uid=SERVICE_UID, python=None):
-        python = python or world.venv / "bin" / "python"
+        command = [world.venv / "bin" / "python"]
         env = {"SPIFFE_ENDPOINT_SOCKET": f"unix://{world.socket}", "PATH": "/usr/bin:/bin",
                "PYTHONPATH": str(world.site), "PYTHONDONTWRITEBYTECODE": "1",
                "GRPC_VERBOSITY": "NONE"}
+        if python:
+            # A copy does not find its library by itself, nor should it find Debian's packages.
+            env["PYTHONHOME"] = str(world.python.parent.parent)
+            command = [python, "-S"]
         more = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
         self.process = subprocess.Popen(
-            [str(python), str(world.script), *map(str, mode)], env=env, text=True, cwd="/",
+            [*map(str, command), str(world.script), *map(str, mode)], env=env, text=True, cwd="/",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **more)
 
     def next(self):
