@@ -5,6 +5,7 @@ mod bounds;
 mod joining;
 mod rich;
 mod routes;
+mod services;
 mod sessions;
 mod stopping;
 mod world;

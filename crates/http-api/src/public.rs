@@ -1,4 +1,5 @@
-//! What anybody on the machine may read: health, metrics, the trust bundle, the log's checkpoint and tiles.
+//! What anybody on the machine may read: health, metrics, the trust bundle, and of the log its
+//! checkpoint and tiles.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -142,7 +142,8 @@ pub trait Reader: Send {
         &mut self,
         id: Id<types::Instance>,
     ) -> Result<Option<ServiceInstance>, Error>;
-    /// What a process ([`aims_model::ProcessSeen::process`]) is or was an instance of, oldest first.
+    /// What a process ([`aims_model::ProcessSeen::process`]) is or was an instance of, oldest
+    /// first.
     async fn service_instances_of_process(
         &mut self,
         process: &str,

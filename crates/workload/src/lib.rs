@@ -38,8 +38,6 @@ mod proto;
 mod streams;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 
 pub use api::{ServeError, WorkloadApi, WorkloadConfig};
 pub use digests::EXECUTABLE_LEN_MAX;

@@ -222,7 +222,8 @@ async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), Re
     }
 }
 
-/// Refuses the identity of a person, a tool server or a service, and identities that many share (R3).
+/// Refuses the identity of a person, a tool server or a service, and identities that many share
+/// (R3).
 async fn refuse_borrowed_identity(
     reader: &mut dyn Reader,
     name: &Name,

@@ -32,7 +32,11 @@ pub(super) struct FakeControl {
 }
 
 impl FakeControl {
-    async fn hear<T>(&self, asked: impl Debug + Send, answer: T) -> Result<T, LinkError> {
+    pub(super) async fn hear<T>(
+        &self,
+        asked: impl Debug + Send,
+        answer: T,
+    ) -> Result<T, LinkError> {
         self.asked.lock().unwrap().push(format!("{asked:?}"));
         self.heard.notify_one();
         if self.hangs.load(Ordering::SeqCst) {
@@ -47,7 +51,7 @@ impl FakeControl {
         Ok(answer)
     }
 
-    async fn answer<T>(
+    pub(super) async fn answer<T>(
         &self,
         asked: impl Debug + Send,
         answer: T,
@@ -60,7 +64,7 @@ impl FakeControl {
         self.hear(asked, answer).await
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }

@@ -52,7 +52,12 @@ async fn the_trust_bundle_is_served_as_json() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.headers["content-type"], "application/json");
     let bundle: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    let uses: Vec<_> = bundle["keys"].as_array().unwrap().iter().map(|key| &key["use"]).collect();
+    let uses: Vec<_> = bundle["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["use"])
+        .collect();
     assert_eq!(uses, ["x509-svid", "jwt-svid"]);
     assert!(bundle["spiffe_sequence"].as_u64() > Some(0));
 }
