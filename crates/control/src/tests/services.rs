@@ -97,9 +97,8 @@ async fn keys_are_exported_only_where_that_is_said() {
     let (world, _) = World::ready().await;
     let mut silent = service(&world, "mail");
     silent.key_export = false;
-    let done = world
-        .plane
-        .service_register(&world.cx(&world.operator), silent);
+    let cx = world.cx(&world.operator);
+    let done = world.plane.service_register(&cx, silent);
     assert_eq!(done.await.unwrap_err().code(), "missing_key_export");
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// Operations of nodes, gateways and the token endpoint: people are never told their codes.
-const NOT_FOR_PEOPLE: [&str; 14] = [
+const NOT_FOR_PEOPLE: [&str; 16] = [
     "admit/join.rs",
     "admit/link.rs",
     "admit/renew.rs",
@@ -17,6 +17,8 @@ const NOT_FOR_PEOPLE: [&str; 14] = [
     "joins/node.rs",
     "leases.rs",
     "runs/redeem.rs",
+    "services/attest.rs",
+    "services/issue.rs",
     "svids.rs",
     "tokens/refusal.rs",
     "trees.rs",

@@ -38,6 +38,8 @@ fn event(route: &Route) -> (EventKind, bool) {
         "/v1/people/{name}/remove" => (EventKind::PersonRemoved, true),
         "/v1/agents" => (EventKind::AgentRegistered, true),
         "/v1/servers" => (EventKind::ServerRegistered, true),
+        "/v1/services" => (EventKind::ServiceRegistered, true),
+        "/v1/services/{name}/retire" => (EventKind::ServiceRetired, true),
         "/v1/policy" => (EventKind::PolicyActivated, true),
         "/v1/tasks" => (EventKind::TaskStarted, true),
         "/v1/tasks/{id}/end" => (EventKind::TaskEnded, true),
