@@ -98,18 +98,18 @@ mod tests {
         }
     }
 
-    fn signed(claims: &str, (kind, kid): (&'static str, &str), key: &SigningKey) -> String {
-        sign(&SigningHeader::new(kind).kid(kid), claims.as_bytes(), key).unwrap()
+    fn signed(claims: &str, (typ, name): (&'static str, &str), key: &SigningKey) -> String {
+        sign(&SigningHeader::new(typ).kid(name), claims.as_bytes(), key).unwrap()
     }
 
     #[test]
     fn what_the_standard_says_is_valid_and_comes_with_its_claims() {
         let key = SigningKey::generate(Alg::Es256).unwrap();
         for aud in [r#""bank""#, r#"["bank"]"#, r#"["shop","bank"]"#] {
-            let claims = format!(
+            let said = format!(
                 r#"{{"aud":{aud},"exp":1001,"sub":"spiffe://aims.local/service/a","n":{{"x":[1,null]}}}}"#
             );
-            let token = signed(&claims, (typ::JWT, "k"), &key);
+            let token = signed(&said, (typ::JWT, "k"), &key);
             let (id, claims) = validate(&token, "bank", (&bundle(&key), NOW)).unwrap();
             assert_eq!(id.as_str(), "spiffe://aims.local/service/a");
             assert!(claims.fields.contains_key("n") && claims.fields.contains_key("aud"));

@@ -16,7 +16,7 @@ use world::{World, good};
 
 #[tokio::test]
 async fn every_call_needs_the_header_exactly_so_and_exactly_once() {
-    let world = World::start().await;
+    let world = World::start();
     let headers: [&[&str]; 5] = [&[], &["false"], &["TRUE"], &["true "], &["true", "true"]];
     for values in headers {
         let mut request = Request::new(X509svidRequest {});
@@ -46,7 +46,7 @@ async fn every_call_needs_the_header_exactly_so_and_exactly_once() {
 
 #[tokio::test]
 async fn the_server_is_told_what_the_kernel_says_of_the_caller() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     stream.message().await.unwrap().unwrap();
     let seen = world.services.seen();
@@ -59,7 +59,7 @@ async fn the_server_is_told_what_the_kernel_says_of_the_caller() {
 
 #[tokio::test]
 async fn the_whole_state_comes_at_once_and_again_before_half_of_the_life() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     let first = stream.message().await.unwrap().unwrap();
     assert_eq!(first.svids.len(), 2);
@@ -75,7 +75,7 @@ async fn the_whole_state_comes_at_once_and_again_before_half_of_the_life() {
 
 #[tokio::test]
 async fn streams_of_one_process_share_what_is_issued() {
-    let world = World::start().await;
+    let world = World::start();
     world.services.live_for(Duration::from_mins(5));
     let (mut one, mut other) = (world.svids().await, world.svids().await);
     let one = one.message().await.unwrap().unwrap();
@@ -86,7 +86,7 @@ async fn streams_of_one_process_share_what_is_issued() {
 
 #[tokio::test]
 async fn a_bundle_that_changes_is_told_of() {
-    let world = World::start().await;
+    let world = World::start();
     let request = good(X509BundlesRequest {});
     let stream = world.client().fetch_x509_bundles(request).await;
     let mut stream = stream.unwrap().into_inner();
@@ -99,7 +99,7 @@ async fn a_bundle_that_changes_is_told_of() {
 
 #[tokio::test]
 async fn whom_the_server_does_not_know_gets_nothing_of_any_kind() {
-    let world = World::start().await;
+    let world = World::start();
     world.services.refuse();
     let mut client = world.client();
     let codes = [
@@ -131,7 +131,7 @@ async fn whom_the_server_does_not_know_gets_nothing_of_any_kind() {
 
 #[tokio::test]
 async fn what_is_cut_off_is_withdrawn_from_open_streams_and_not_told_back() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     stream.message().await.unwrap().unwrap();
     assert_eq!(world.api.cut(&[world::OTHER_INSTANCE]), 0);
@@ -142,7 +142,7 @@ async fn what_is_cut_off_is_withdrawn_from_open_streams_and_not_told_back() {
 
 #[tokio::test]
 async fn without_a_lease_nothing_is_handed_out_and_all_is_withdrawn() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     stream.message().await.unwrap().unwrap();
     world.lose_lease();
@@ -158,7 +158,7 @@ async fn without_a_lease_nothing_is_handed_out_and_all_is_withdrawn() {
 #[tokio::test]
 async fn an_agent_that_came_this_far_gets_nothing() {
     let own = rustix::process::geteuid().as_raw();
-    let world = World::start_with(own..own + 1).await;
+    let world = World::start_with(own..own + 1);
     let refused = world
         .client()
         .fetch_x509svid(good(X509svidRequest {}))
@@ -169,7 +169,7 @@ async fn an_agent_that_came_this_far_gets_nothing() {
 
 #[tokio::test]
 async fn a_refusal_to_renew_takes_everything_away() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     stream.message().await.unwrap().unwrap();
     world.services.refuse();
@@ -178,7 +178,7 @@ async fn a_refusal_to_renew_takes_everything_away() {
 
 #[tokio::test]
 async fn jwt_svids_are_for_the_identities_of_the_caller_and_few_audiences() {
-    let world = World::start().await;
+    let world = World::start();
     let mut client = world.client();
     let both = client
         .fetch_jwtsvid(good(world::asks("bank")))
@@ -215,7 +215,7 @@ async fn jwt_svids_are_for_the_identities_of_the_caller_and_few_audiences() {
 
 #[tokio::test]
 async fn one_user_has_so_many_calls_and_no_more() {
-    let world = World::start().await;
+    let world = World::start();
     let places: Vec<_> = (0..crate::CALLS_OF_USER_MAX)
         .map(|_| world.take_place().unwrap())
         .collect();
@@ -230,7 +230,7 @@ async fn one_user_has_so_many_calls_and_no_more() {
 
 #[tokio::test]
 async fn a_stopping_node_ends_streams_and_tells_the_server() {
-    let world = World::start().await;
+    let world = World::start();
     let mut stream = world.svids().await;
     stream.message().await.unwrap().unwrap();
     world.api.drain().await;

@@ -291,9 +291,9 @@ async fn a_process_that_is_not_what_was_attested_ends_with_the_next_call() {
     for (part, change) in changes {
         let world = with_mail().await;
         let instance = running(&world).await;
-        let mut changed = call(&world, instance);
-        change(&mut changed.seen);
-        let refusal = svid(&world, changed).await.unwrap_err();
+        let mut other = call(&world, instance);
+        change(&mut other.seen);
+        let refusal = svid(&world, other).await.unwrap_err();
         assert_eq!(refusal.code, "evidence_mismatch", "{part}");
         let refusal = svid(&world, call(&world, instance)).await.unwrap_err();
         assert_eq!(refusal.code, "instance_ended", "{part}");

@@ -91,15 +91,15 @@ impl FakeServices {
         self.seen.lock().unwrap().clone().unwrap()
     }
 
-    fn answer<T>(&self, value: T) -> Result<Result<T, Refusal>, LinkError> {
+    fn answer<T>(&self, value: T) -> Result<T, Refusal> {
         if !self.refuses.load(Ordering::SeqCst) {
-            return Ok(Ok(value));
+            return Ok(value);
         }
-        Ok(Err(Refusal {
+        Err(Refusal {
             code: "no_service".into(),
             reason: "no service is registered for it".to_owned(),
             gaps: Vec::new(),
-        }))
+        })
     }
 }
 
@@ -118,7 +118,7 @@ impl Services for FakeServices {
                 .unwrap(),
             hint: name.to_owned(),
         };
-        self.answer(vec![grant(1, "mail"), grant(2, "post")])
+        Ok(self.answer(vec![grant(1, "mail"), grant(2, "post")]))
     }
 
     async fn service_svid(
@@ -129,11 +129,11 @@ impl Services for FakeServices {
         assert_eq!(call.seen, self.seen());
         self.issued.fetch_add(1, Ordering::SeqCst);
         let life = *self.life.lock().unwrap();
-        self.answer(Svid {
+        Ok(self.answer(Svid {
             chain: vec![call.instance.to_string().into_bytes()],
             bundle: Vec::new(),
             expires_at: SystemClock.now().plus(life),
-        })
+        }))
     }
 
     async fn service_jwt(
@@ -141,10 +141,10 @@ impl Services for FakeServices {
         _: ServiceCall,
         audience: Vec<String>,
     ) -> Result<Result<JwtSvid, Refusal>, LinkError> {
-        self.answer(JwtSvid {
+        Ok(self.answer(JwtSvid {
             token: Secret::new(audience.join(" ")),
             expires_at: SystemClock.now(),
-        })
+        }))
     }
 
     async fn service_ended(&self, _: EndedInstance) -> Result<(), LinkError> {
@@ -164,12 +164,12 @@ impl Services for FakeServices {
 }
 
 impl World {
-    pub(super) async fn start() -> Self {
-        Self::start_with(0..0).await
+    pub(super) fn start() -> Self {
+        Self::start_with(0..0)
     }
 
     /// The same, where agents have these uids.
-    pub(super) async fn start_with(instances: Range<u32>) -> Self {
+    pub(super) fn start_with(instances: Range<u32>) -> Self {
         let services = Arc::new(FakeServices::new());
         let held = Arc::new(AtomicBool::new(true));
         let is_held = Arc::clone(&held);
