@@ -26,7 +26,18 @@ pub(crate) struct AgentManifest {
     pub(crate) environment: Option<String>,
     #[serde(default)]
     pub(crate) draft: bool,
-    evidence: EvidenceManifest,
+    evidence: Option<EvidenceManifest>,
+    remote: Option<RemoteManifest>,
+}
+
+/// An agent that runs elsewhere, with keys of its own: nothing of its program is seen.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoteManifest {
+    /// What that is worth, by name: `key_held`.
+    assurance: String,
+    /// Files with its public keys, each a JWK.
+    keys: Vec<PathBuf>,
 }
 
 /// What must be seen of the agent's program; digests are taken when it is registered.
@@ -108,9 +119,32 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 impl AgentManifest {
-    /// Measures what the manifest names.
-    pub(crate) fn evidence(&self) -> Result<Expected> {
-        let raw = &self.evidence;
+    /// The keys of an agent that runs elsewhere, as the server is told of them.
+    pub(crate) fn remote(&self) -> Result<Option<serde_json::Value>> {
+        let Some(RemoteManifest { assurance, keys }) = &self.remote else {
+            return Ok(None);
+        };
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).with_context(|| format!("the key `{}`", path.display()))
+        };
+        let jwks = keys.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(Some(
+            serde_json::json!({"assurance": assurance, "jwks": jwks}),
+        ))
+    }
+
+    /// Measures what the manifest names of its program.
+    pub(crate) fn evidence(&self) -> Result<Option<Expected>> {
+        self.evidence
+            .as_ref()
+            .map(EvidenceManifest::measure)
+            .transpose()
+    }
+}
+
+impl EvidenceManifest {
+    fn measure(&self) -> Result<Expected> {
+        let raw = self;
         let program = measure_file(&raw.program)?;
         let roots: Vec<PathBuf> = match &raw.interpreter {
             Some(interpreter) => std::iter::once(interpreter.clone())
@@ -304,7 +338,7 @@ mod tests {
             let manifest: AgentManifest = toml::from_str(&format!(
                 "name = \"a\"\n[evidence]\nprogram = \"/bin/true\"\n{text}"
             ))?;
-            manifest.evidence.arguments.read()
+            manifest.evidence.unwrap().arguments.read()
         };
         assert_eq!(read("arguments = \"any\"").unwrap(), Arguments::Any);
         assert_eq!(read("").unwrap(), Arguments::Exactly(Vec::new()));

@@ -9,7 +9,8 @@
 //! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace,
 //!   answers to requests for approval, kills with their receipts;
 //! - operations of nodes and gateways: [`aims_links::Control`];
-//! - the token endpoint: tokens of instances and of people;
+//! - the token endpoint: tokens of instances and of people; on the network, tokens of agents that
+//!   run elsewhere, their introspection and revocation;
 //! - ordered publishing of [`aims_links::ControlState`] to gateways.
 //!
 //! # Out of scope
@@ -23,7 +24,8 @@
 //!
 //! # Limits
 //! [`CONSENT_LEN_MAX`], [`CONSENT_AGE_SECS_MAX`], [`TICKET_TTL_SECS`], [`LAUNCH_SECS_MAX`],
-//! [`WIT_TTL_SECS`], [`ACCESS_TOKEN_TTL_SECS`], [`EVIDENCE_LEN_MAX`], [`TASKS_LISTED_MAX`],
+//! [`WIT_TTL_SECS`], [`AGENT_KEYS_MAX`],
+//! [`REMOTE_INSTANCES_MAX`], [`ACCESS_TOKEN_TTL_SECS`], [`EVIDENCE_LEN_MAX`], [`TASKS_LISTED_MAX`],
 //! [`UNLEASED_PATIENCE`], [`STRANGERS_RECORDED_MAX`], [`SVID_LIFE`], [`AUTHORITY_LIFE`],
 //! [`TASK_RECORDS_MAX`], [`DELEGATION_LEN_MAX`], [`DELEGATION_AGE_SECS_MAX`],
 //! [`ANSWER_LEN_MAX`], [`ANSWER_AGE_SECS_MAX`], [`APPROVALS_OPEN_MAX`], [`REQUIREMENTS_MAX`],
@@ -45,6 +47,7 @@ mod kill;
 mod leases;
 mod link;
 mod liveness;
+mod oauth;
 mod parts;
 mod people;
 mod plane;
@@ -66,8 +69,8 @@ mod trees;
 
 pub use access::AccessError;
 pub use agents::{
-    ChangeStageError, EVIDENCE_LEN_MAX, ListAgentsError, RegisterAgent, RegisterAgentError,
-    SHARED_NAMES,
+    AGENT_KEYS_MAX, ChangeStageError, EVIDENCE_LEN_MAX, ListAgentsError, Proof, RegisterAgent,
+    RegisterAgentError, SHARED_NAMES,
 };
 pub use approvals::{
     ANSWER_AGE_SECS_MAX, ANSWER_LEN_MAX, APPROVALS_LISTED_MAX, APPROVALS_OPEN_MAX,
@@ -99,7 +102,7 @@ pub use tasks::{
     CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ChangeTaskError, ConsentError, ExpireError,
     ListTasksError, StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,
 };
-pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE};
+pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE, REMOTE_INSTANCES_MAX};
 pub use trace::TraceError;
 pub use trees::TASK_RECORDS_MAX;
 

@@ -15,6 +15,7 @@ use crate::instances::{self, RenewError};
 use crate::joins::is_enrolled_point;
 use crate::recording::Attempt;
 use crate::runs::{self, RefusedLaunch};
+use crate::tokens::Door;
 use crate::{ControlPlane, Fault, approvals, delegations, leases, tokens, trees};
 
 impl From<Fault> for LinkError {
@@ -180,7 +181,7 @@ impl Control for ControlPlane {
     }
 
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError> {
-        self.to_the_end(|plane| async move { Ok(tokens::answer(&plane, &call).await?) })
+        self.to_the_end(|plane| async move { Ok(tokens::answer(&plane, Door::Inside, &call).await?) })
             .await
     }
 

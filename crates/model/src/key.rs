@@ -21,6 +21,8 @@ pub enum KeyPurpose {
     Gateway,
     /// What a person asks for and consents to.
     Person,
+    /// What an agent that runs elsewhere asks for.
+    Agent,
 }
 
 impl KeyPurpose {
@@ -34,6 +36,7 @@ impl KeyPurpose {
             Self::Node => "node",
             Self::Gateway => "gateway",
             Self::Person => "person",
+            Self::Agent => "agent",
         }
     }
 }
@@ -50,6 +53,8 @@ pub enum KeyOwner {
     Gateway(Id<Gateway>),
     /// A person's.
     Person(Id<Person>),
+    /// An agent's that runs elsewhere.
+    Agent(Id<aims_types::Agent>),
 }
 
 /// A public key that AIMS accepts signatures of.

@@ -32,7 +32,7 @@ pub use approval::Approval;
 pub use cutoff::{CutOff, Subject};
 pub use evidence::{Evidence, EvidenceGap, Expected};
 pub use grant::{DelegationRequest, Grant, GrantError};
-pub use instance::{Assurance, Instance, Posture};
+pub use instance::{Assurance, Instance, Posture, UnknownAssurance};
 pub use key::{EnrolledKey, KeyOwner, KeyPurpose};
 pub use lifecycle::InvalidTransition;
 pub use person::{Person, Role};

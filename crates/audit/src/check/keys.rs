@@ -6,7 +6,7 @@ use aims_crypto::{PublicKey, base64url};
 use aims_jose::{Jwk, KeySource, Thumbprint};
 use aims_json::Limits;
 use aims_model::KeyPurpose;
-use aims_types::{Gateway, Id, Node, Person};
+use aims_types::{Agent, Gateway, Id, Node, Person};
 use aims_x509::CaCertificate;
 
 use super::claims::Body;
@@ -107,6 +107,7 @@ fn may_own(owner: &str, purpose: &str) -> bool {
         "node" => owner.parse::<Id<Node>>().is_ok(),
         "gateway" => owner.parse::<Id<Gateway>>().is_ok(),
         "person" => owner.parse::<Id<Person>>().is_ok(),
+        "agent" => owner.parse::<Id<Agent>>().is_ok(),
         _ => false,
     }
 }

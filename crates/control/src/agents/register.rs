@@ -2,20 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use aims_crypto::PublicKey;
+use aims_jose::Thumbprint;
 use aims_json::{Object, to_canonical};
 use aims_model::agent::Stage;
 use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, EVIDENCE_ITEMS_MAX};
-use aims_model::{Agent, Assurance, EventKind, Expected, Person, Role, TextError};
-use aims_store::{Reader, Txn};
+use aims_model::{
+    Agent, Assurance, EventKind, Expected, KeyOwner, KeyPurpose, Person, Role, TextError,
+};
+use aims_store::{Error, Reader, Txn};
 use aims_types::{Cx, Name, NameError};
 
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::init::key_body;
+use crate::keyring::{BadKey, enrolled, parse_jwk};
 use crate::recording::{Attempt, event, shown, value};
 use crate::{Committed, ControlPlane, Fault};
 
 /// Longest canonical form of registered evidence, in bytes: it has to fit into a record.
 pub const EVIDENCE_LEN_MAX: usize = 32 << 10;
+
+/// Most keys of an agent that holds its own: the present one, and those that follow it.
+pub const AGENT_KEYS_MAX: usize = 4;
 
 /// Names that say nothing about whose identity it is: accounts that many share.
 pub const SHARED_NAMES: [&str; 14] = [
@@ -46,10 +55,24 @@ pub struct RegisterAgent {
     pub purpose: Option<String>,
     /// Where it runs: `production`, `staging`, …
     pub environment: Option<String>,
-    /// The program that must be seen.
-    pub evidence: Expected,
+    /// What it proves itself with.
+    pub evidence: Proof,
     /// Whether it has to be activated before it may run.
     pub draft: bool,
+}
+
+/// What an agent proves itself with before anything is issued to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Its program, which a node sees when it starts it.
+    Program(Expected),
+    /// Keys that it holds itself, wherever it runs: nothing of its program is seen.
+    Keys {
+        /// The assurance level of that, by name: `key_held`. Whoever registers says so aloud.
+        assurance: String,
+        /// The public keys, each as the text of a JWK.
+        jwks: Vec<String>,
+    },
 }
 
 /// Why an agent was not registered.
@@ -102,6 +125,18 @@ pub enum RegisterAgentError {
     /// The evidence can't be what is seen of a program.
     #[error("the evidence can't be used: {0}")]
     Evidence(String),
+    /// Keys of the agent's own come without the name of what that is worth.
+    #[error("`{0}` is not the assurance of a key that the agent holds itself: say `key_held`")]
+    Assurance(String),
+    /// There are no keys, or too many.
+    #[error("an agent that holds its own key has 1 to {AGENT_KEYS_MAX} keys")]
+    KeyCount,
+    /// A key can't be used.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// A key is somebody's already.
+    #[error("the key `{0}` is enrolled already; make one that is the agent's alone")]
+    KeyTaken(String),
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -126,6 +161,10 @@ impl Refused for RegisterAgentError {
             Self::Purpose(_) => "bad_purpose",
             Self::Environment(_) => "bad_environment",
             Self::Evidence(_) => "bad_evidence",
+            Self::Assurance(_) => "bad_assurance",
+            Self::KeyCount => "key_count",
+            Self::Key(_) => "bad_key",
+            Self::KeyTaken(_) => "key_taken",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -162,7 +201,11 @@ async fn register(
     let owner = owner_of(txn.as_mut(), &owner).await?;
     let purpose = given("purpose", request.purpose, "what it is for")?.parse()?;
     let environment = given("environment", request.environment, "where it runs")?;
-    check_evidence(&request.evidence)?;
+    let Admitted {
+        evidence,
+        assurance,
+        keys,
+    } = admitted(txn.as_mut(), request.evidence).await?;
     let spiffe_id = plane.trust_domain().id(&format!("agent/{name}"));
     let since = cx.now;
     let agent = Agent {
@@ -174,8 +217,8 @@ async fn register(
         environment: environment
             .parse()
             .map_err(RegisterAgentError::Environment)?,
-        evidence: request.evidence,
-        assurance: Assurance::Confined,
+        evidence,
+        assurance,
         stage: if request.draft {
             Stage::Draft
         } else {
@@ -183,17 +226,29 @@ async fn register(
         },
         registered_at: cx.now,
     };
-    insert(txn, cx, &agent, &owner).await?;
+    insert(txn, cx, (&agent, &owner), &keys).await?;
     Ok(plane.published(agent, revision).await)
 }
 
 async fn insert(
     mut txn: Box<dyn Txn>,
     cx: &Cx,
-    agent: &Agent,
-    owner: &Person,
+    (agent, owner): (&Agent, &Person),
+    keys: &[PublicKey],
 ) -> Result<(), RegisterAgentError> {
     txn.agent_insert(agent).await?;
+    let enrolled = keys.iter().map(|key| {
+        let owner = KeyOwner::Agent(agent.id);
+        enrolled(key, KeyPurpose::Agent, owner, cx.now)
+    });
+    let mut events = Vec::new();
+    for key in enrolled {
+        match txn.key_insert(&key).await {
+            Err(Error::Duplicate { .. }) => return Err(RegisterAgentError::KeyTaken(key.kid)),
+            done => done?,
+        }
+        events.push(event(cx, EventKind::KeyEnrolled, key_body(&key)));
+    }
     let owner = Object::new()
         .with("id", owner.id.to_string())
         .with("name", owner.name.as_str());
@@ -207,9 +262,61 @@ async fn insert(
         .with("assurance", agent.assurance.as_str())
         .with("stage", agent.stage.as_str())
         .with("evidence", value(&agent.evidence)?);
-    Ok(txn
-        .commit(vec![event(cx, EventKind::AgentRegistered, body)])
-        .await?)
+    events.insert(0, event(cx, EventKind::AgentRegistered, body));
+    Ok(txn.commit(events).await?)
+}
+
+/// What an agent proves itself with, checked.
+struct Admitted {
+    evidence: Option<Expected>,
+    assurance: Assurance,
+    keys: Vec<PublicKey>,
+}
+
+async fn admitted(reader: &mut dyn Reader, proof: Proof) -> Result<Admitted, RegisterAgentError> {
+    match proof {
+        Proof::Program(evidence) => {
+            check_evidence(&evidence)?;
+            Ok(Admitted {
+                evidence: Some(evidence),
+                assurance: Assurance::Confined,
+                keys: Vec::new(),
+            })
+        }
+        Proof::Keys { assurance, jwks } => {
+            let keys = own_keys(reader, &jwks).await?;
+            match assurance.parse() {
+                Ok(Assurance::KeyHeld) => Ok(Admitted {
+                    evidence: None,
+                    assurance: Assurance::KeyHeld,
+                    keys,
+                }),
+                _ => Err(RegisterAgentError::Assurance(shown(&assurance))),
+            }
+        }
+    }
+}
+
+/// Keys that are the agent's alone: not one of them is enrolled, or an instance's.
+async fn own_keys(
+    reader: &mut dyn Reader,
+    jwks: &[String],
+) -> Result<Vec<PublicKey>, RegisterAgentError> {
+    if !(1..=AGENT_KEYS_MAX).contains(&jwks.len()) {
+        return Err(RegisterAgentError::KeyCount);
+    }
+    let live = reader.instances_live().await?;
+    let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
+    for jwk in jwks {
+        let key = parse_jwk(jwk)?;
+        let kid = Thumbprint::of(&key).to_string();
+        let held = live.iter().any(|instance| instance.jkt == kid);
+        if held || reader.key(&kid).await?.is_some() || !seen.insert(kid.clone()) {
+            return Err(RegisterAgentError::KeyTaken(kid));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterAgentError> {

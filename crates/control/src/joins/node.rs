@@ -137,7 +137,7 @@ pub(crate) async fn end_instances_of(
     how: &str,
 ) -> Result<(Vec<Event>, Option<Revision>), Error> {
     let mut live = txn.instances_live().await?;
-    live.retain(|instance| instance.node == node);
+    live.retain(|instance| instance.node == Some(node));
     if live.is_empty() {
         return Ok((Vec::new(), None));
     }

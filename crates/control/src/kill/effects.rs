@@ -13,6 +13,13 @@ use crate::{ControlPlane, instances, tasks};
 
 /// How an instance ends, and why a task or an agent's activity does.
 const KILLED: &str = "killed";
+/// How an instance ends whose own key was killed.
+const KEY_KILLED: &str = "its key was killed";
+
+/// Whether that is how an instance ends whose kill somebody asked for, by its id or its key.
+pub(crate) fn is_kill(how: &str) -> bool {
+    [KILLED, KEY_KILLED].contains(&how)
+}
 
 /// Ends what belongs to the subject; gives the records. What is dead already stays as it is.
 pub(super) async fn of(
@@ -68,8 +75,8 @@ async fn agent(
     Ok(vec![stage_event(cx, &agent, from, (Some(revision), why))])
 }
 
-/// An enrolled key is retired; an instance ends with its key, and with that of the node that
-/// vouches for it.
+/// An enrolled key is retired; an instance ends with its key, with that of the node that vouches
+/// for it, and with one that its agent proves itself with.
 async fn key(
     txn: &mut dyn Txn,
     cx: &Cx,
@@ -81,7 +88,7 @@ async fn key(
         let Some(instance) = live.into_iter().find(|instance| instance.jkt == kid) else {
             return Err(KillError::UnknownKey(kid.to_owned()));
         };
-        let how = (revision, "its key was killed");
+        let how = (revision, KEY_KILLED);
         return Ok(instances::all_ended(txn, cx, vec![instance], how).await?);
     };
     if key.retired_at.is_some() {
@@ -92,12 +99,19 @@ async fn key(
     txn.key_update(&key).await?;
     let body = key_body(&key).with("cut_off", revision.number());
     let mut events = vec![event(cx, EventKind::KeyRetired, body)];
-    if let KeyOwner::Node(node) = key.owner {
-        let mut live = txn.instances_live().await?;
-        live.retain(|instance| instance.node == node);
-        let how = (revision, "its node's key was killed");
-        events.extend(instances::all_ended(txn, cx, live, how).await?);
-    }
+    let mut live = txn.instances_live().await?;
+    let how = match key.owner {
+        KeyOwner::Node(node) => {
+            live.retain(|instance| instance.node == Some(node));
+            "its node's key was killed"
+        }
+        KeyOwner::Agent(agent) => {
+            live.retain(|instance| instance.agent == agent);
+            "its agent's key was killed"
+        }
+        KeyOwner::Server | KeyOwner::Gateway(_) | KeyOwner::Person(_) => return Ok(events),
+    };
+    events.extend(instances::all_ended(txn, cx, live, (revision, how)).await?);
     Ok(events)
 }
 
@@ -121,7 +135,7 @@ async fn check_not_the_last(
             Ok(())
         }
         KeyOwner::Person(id) => check_an_operator_is_left(reader, id, key).await,
-        KeyOwner::Node(_) | KeyOwner::Gateway(_) => Ok(()),
+        KeyOwner::Node(_) | KeyOwner::Gateway(_) | KeyOwner::Agent(_) => Ok(()),
     }
 }
 

@@ -126,12 +126,12 @@ async fn of_key(
     asked_at: Timestamp,
     latest: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    use aims_model::KeyPurpose::{Ca, Gateway, Grant, Log, Node, Person, Token};
+    use aims_model::KeyPurpose::{Agent, Ca, Gateway, Grant, Log, Node, Person, Token};
     let purpose = reader.key(kid).await?.map(|key| key.purpose);
     Ok(match purpose {
         // Signatures outside of the log that nobody but AIMS reads.
         Some(Grant | Log) => None,
         Some(Ca | Node | Gateway) => Some(asked_at.plus(SVID_LIFE)),
-        Some(Token | Person) | None => Some(latest),
+        Some(Token | Person | Agent) | None => Some(latest),
     })
 }

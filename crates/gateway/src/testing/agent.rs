@@ -50,6 +50,7 @@ impl<'w> Agent<'w> {
         let prior = prior.iter().rev().cloned().collect();
         let details = r#"[{"type":"mcp_tool"}]"#;
         let token = InstanceToken {
+            assurance: "confined".to_owned(),
             common: TokenCommon {
                 issuer: ISSUER.to_owned(),
                 client_id: task.grant.delegate_spiffe_id.to_string(),

@@ -190,6 +190,7 @@ impl Domain {
         };
         let details = br#"[{"type":"mcp_tool"}]"#;
         let token = InstanceToken {
+            assurance: "confined".to_owned(),
             common: TokenCommon {
                 issuer: ISSUER.to_owned(),
                 client_id: AGENT.to_owned(),

@@ -73,13 +73,13 @@ pub(super) fn agent(n: u128, owner: Id<types::Person>) -> Outcome<Agent> {
         owner,
         purpose: LETTERS.parse()?,
         environment: "production".parse()?,
-        evidence: Expected {
+        evidence: Some(Expected {
             interpreter: Some(measured("/usr/bin/python3")),
             program: measured("/srv/agent é.py"),
             files: vec![measured("/srv/prompt.txt")],
             trees: Vec::new(),
             arguments: Arguments::Exactly(vec![String::new(), LETTERS.to_owned()]),
-        },
+        }),
         assurance: Assurance::Confined,
         stage: agent::Stage::Draft,
         registered_at: at(2),
@@ -177,13 +177,13 @@ pub(super) fn instance(n: u128, run: &Run) -> Instance {
         agent: run.agent,
         task: run.task,
         run: run.id,
-        node: Id::from_u128(1),
-        posture: Posture {
+        node: Some(Id::from_u128(1)),
+        posture: Some(Posture {
             evidence,
             assurance: Assurance::Confined,
             host_uid: u32::MAX,
             host: "host-1".to_owned(),
-        },
+        }),
         jkt: format!("thumbprint-{n}"),
         jwk: format!("{{\"kid\":\"{n}\"}}"),
         stage: instance::Stage::Live { since: at(6) },
