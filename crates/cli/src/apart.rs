@@ -21,7 +21,9 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use member::join;
 
-use crate::up::{DRAIN_TIMEOUT, host_name, log_to_stderr, stop_signal};
+use crate::up::{
+    DRAIN_TIMEOUT, host_name, listen_for_agents, log_to_stderr, serve_oauth, stop_signal,
+};
 use config::PointConfig;
 use member::Member;
 
@@ -37,6 +39,7 @@ pub(crate) async fn server(config: &Path) -> Result<()> {
     server.listen(&config, health.clone()).await?;
     let links: LinksConfig = config.links.clone().unwrap_or_default();
     let bound = server.link(links.listen).await?;
+    serve_oauth(&config, &server).await?;
     health.set_ready(true);
     tracing::info!(
         trust_domain = %config.trust_domain, api = %config.api.listen, links = %bound,
@@ -94,6 +97,13 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     let acceptor = aims_edge::acceptor(clock, member.identity(), member.trust())?;
     let endpoint = Arc::clone(&gateway) as Arc<dyn Endpoint>;
     let served = aims_edge::serve(listener, endpoint, acceptor);
+    let agents = match &section.agents {
+        Some(agents) => {
+            let shown = aims_server::shown(&agents.tls)?;
+            Some(listen_for_agents(&gateway, agents.listen, shown).await?)
+        }
+        None => None,
+    };
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let enforce = Arc::clone(&gateway) as Arc<dyn Enforce>;
     let (asked, until) = (links.clone(), stopping.clone());
@@ -106,6 +116,9 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
         why = gateway.failure() => anyhow::bail!("the gateway's log failed: {why}"),
     }
     tracing::info!("stopping: no new work is taken");
+    if let Some(agents) = agents {
+        agents.end().await;
+    }
     served.end().await;
     if !gateway.drain(DRAIN_TIMEOUT).await {
         tracing::warn!("records are left on disk; they are handed over at the next start");

@@ -91,9 +91,7 @@ pub(crate) async fn ended(
     if let Some(node) = instance.node {
         body = body.with("node", node.to_string());
     }
-    let body = body
-        .with("how", how)
-        .with("cut_off", revision.number());
+    let body = body.with("how", how).with("cut_off", revision.number());
     Ok(Ok(
         event(cx, EventKind::InstanceEnded, body).of_task(instance.task)
     ))

@@ -181,8 +181,10 @@ impl Control for ControlPlane {
     }
 
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError> {
-        self.to_the_end(|plane| async move { Ok(tokens::answer(&plane, Door::Inside, &call).await?) })
-            .await
+        self.to_the_end(
+            |plane| async move { Ok(tokens::answer(&plane, Door::Inside, &call).await?) },
+        )
+        .await
     }
 
     async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError> {

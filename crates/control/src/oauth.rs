@@ -41,7 +41,10 @@ impl ControlPlane {
         let mut reader = self.store().read().await?;
         let now = self.parts().clock.now();
         let keys = Verifying::load(reader.as_mut(), now).await?;
-        let jwks = keys.0.into_iter().map(|(kid, key)| Jwk::new(key).with_kid(kid));
+        let jwks = keys
+            .0
+            .into_iter()
+            .map(|(kid, key)| Jwk::new(key).with_alg().with_kid(kid));
         Jwks::new(jwks.collect()).map_err(|error| Fault::Inconsistent(error.to_string()))
     }
 

@@ -16,8 +16,8 @@ use aims_links::{TokenCall, TokenReply};
 use aims_model::{Event, EventKind, KeyPurpose};
 use aims_oauth::dpop::{Expect, PROOF_WINDOW, Proof, VerifiedProof};
 use aims_oauth::{
-    AccessToken, ClientAssertion, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon, TokenRequest,
-    TokenResponse,
+    AccessToken, ClientAssertion, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon,
+    TokenRequest, TokenResponse,
 };
 use aims_store::{Reader, ReplayKind, Txn};
 use aims_types::{Actor, Cx, Id, Task, Timestamp};
@@ -117,15 +117,13 @@ pub(crate) async fn recorded<T>(
 ) -> Result<T, TokenError> {
     let stranger = cx.actor == Actor::Server;
     match done {
-        Err(error) if stranger && !error.is_internal() => {
-            match plane.strangers().record(cx.now) {
-                Some(left_out) => {
-                    attempt.left_out = left_out;
-                    plane.recorded(cx, attempt, Err(error)).await
-                }
-                None => Err(error),
+        Err(error) if stranger && !error.is_internal() => match plane.strangers().record(cx.now) {
+            Some(left_out) => {
+                attempt.left_out = left_out;
+                plane.recorded(cx, attempt, Err(error)).await
             }
-        }
+            None => Err(error),
+        },
         done => plane.recorded(cx, attempt, done).await,
     }
 }
@@ -197,6 +195,9 @@ async fn issue(
         }
     };
     txn.commit(events).await?;
+    if makes {
+        plane.publish_to_gateways(revision).await;
+    }
     Ok(response)
 }
 

@@ -8,8 +8,8 @@ use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, veri
 use aims_jose::KeySource;
 use aims_json::Limits;
 use aims_links::{Control, LinkError, PrincipalFacts};
-use aims_model::Subject;
 use aims_model::grant::Delegator;
+use aims_model::{Assurance, Subject};
 use aims_oauth::{
     AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
     authenticate,
@@ -29,6 +29,8 @@ pub(crate) struct Caller {
     pub(crate) person: Id<Person>,
     /// Digest of the token's text; the token itself is kept nowhere.
     pub(crate) token_digest: Digest,
+    /// How strongly evidence binds the instance to its identity, as the server says.
+    pub(crate) assurance: Assurance,
     /// Thumbprint of the key that signed the token.
     signer: String,
     pub(crate) chain: Arc<ResolvedChain>,
@@ -138,6 +140,8 @@ impl Authn {
         control: &dyn Control,
         now: Timestamp,
     ) -> Result<Caller, AuthnError> {
+        let unknown = |_| AuthnError::NoChain("the token's assurance is not known here");
+        let assurance = token.assurance.parse().map_err(unknown)?;
         let mut subjects = subjects(&token, signer.clone())?;
         find_cut(state, &subjects, token.revision)?;
         let chain = self.chain(&token, state, control, now).await?;
@@ -153,6 +157,7 @@ impl Authn {
             person: chain.verified.person(),
             token,
             token_digest,
+            assurance,
             signer,
             chain,
             subjects: Arc::from(subjects),
@@ -297,17 +302,22 @@ impl Chains {
 }
 
 impl ResolvedChain {
-    /// What policies know of the agents, root first.
-    pub(crate) fn agent_facts(&self) -> Vec<AgentFacts<'_>> {
-        self.agents
-            .iter()
-            .map(|agent| AgentFacts {
-                name: &agent.name,
-                owner: &agent.owner,
-                environment: agent.environment.as_str(),
-                assurance: aims_model::Assurance::Confined.as_str(),
-            })
-            .collect()
+    /// What policies know of the agents, root first. The last one acts, at `acting`; the others
+    /// handed on what they held, which only an instance inside walls can do.
+    pub(crate) fn agent_facts(&self, acting: Assurance) -> Vec<AgentFacts<'_>> {
+        let last = self.agents.len().saturating_sub(1);
+        let facts = self.agents.iter().enumerate();
+        let facts = facts.map(|(place, agent)| AgentFacts {
+            name: &agent.name,
+            owner: &agent.owner,
+            environment: agent.environment.as_str(),
+            assurance: if place == last {
+                acting.as_str()
+            } else {
+                Assurance::Confined.as_str()
+            },
+        });
+        facts.collect()
     }
 }
 

@@ -9,7 +9,7 @@ use aims_decision::{Case, Decision, Denied, Findings, Needed, Reason, Reserved, 
 use aims_json::Object;
 use aims_lease::{Held, NotHeld};
 use aims_links::Control;
-use aims_model::{Assurance, Event, EventKind};
+use aims_model::{Event, EventKind};
 use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
@@ -142,14 +142,14 @@ impl Core {
         let now = self.now();
         let uses = caller.tree.uses.of(caller.token.instance);
         let mut calls = uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let agents = caller.chain.agent_facts();
+        let agents = caller.chain.agent_facts(caller.assurance);
         let case = Case {
             chain: &caller.chain.verified,
             call,
             policies: &state.policies,
             agents: &agents,
             calls: *calls,
-            assurance: Assurance::Confined,
+            assurance: caller.assurance,
             subjects: &caller.subjects,
             minted: caller.token.revision,
             cutoffs: &state.cutoffs,

@@ -192,6 +192,11 @@ impl Gateway {
         self.core.lease.begun().await;
     }
 
+    /// The resource that tokens are for, and the issuer whose tokens are accepted.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.core.config.resource, &self.core.config.issuer)
+    }
+
     /// The revision in force; `None` while everything is denied.
     pub fn revision(&self) -> Option<Revision> {
         self.core.state().map(|state| state.revision)

@@ -4,7 +4,6 @@ use aims_authority::Refusal;
 use aims_crypto::sha256;
 use aims_decision::{Findings, PrincipalFinding, PrincipalName, Reason, Reserved, describe};
 use aims_json::{Object, Value};
-use aims_model::Assurance;
 use aims_model::grant::Delegator;
 use aims_policy::{Decision as PolicyDecision, DenyReason, EvaluationError, Requirement};
 use aims_types::{self as types, Digest, Id, Name};
@@ -113,7 +112,7 @@ pub(crate) fn decision(
         .with("agents", agents.collect::<Vec<_>>())
         .with(
             "posture",
-            Object::new().with("assurance", Assurance::Confined.as_str()),
+            Object::new().with("assurance", caller.assurance.as_str()),
         )
         .with("token", token)
         .with("arguments", digest(action.arguments))
@@ -238,7 +237,7 @@ pub(crate) fn material(
         .with("agents", agents.collect::<Vec<_>>())
         .with("person", chain.verified.person_name().as_str())
         .with("calls", u64::from(calls))
-        .with("assurance", Assurance::Confined.as_str())
+        .with("assurance", caller.assurance.as_str())
         .with("policy", state.policy.digest.to_string())
         .with(
             "schema",

@@ -7,9 +7,11 @@ pub enum Access {
     Open,
     /// A person with an enrolled key; the operation checks their role.
     Person,
+    /// A client with an enrolled key, which signs an assertion for each request.
+    Client,
 }
 
-/// One route of the admin API.
+/// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// HTTP method.
@@ -78,4 +80,31 @@ pub const ROUTES: &[Route] = &[
     change("/v1/approvals/{id}/answer"),
     read("/v1/points"),
     change("/v1/join-tokens"),
+];
+
+const fn published(path: &'static str) -> Route {
+    Route {
+        method: "GET",
+        path,
+        access: Access::Open,
+        mutates: false,
+    }
+}
+
+const fn client(path: &'static str, mutates: bool) -> Route {
+    Route {
+        method: "POST",
+        path,
+        access: Access::Client,
+        mutates,
+    }
+}
+
+/// Every route of the OAuth endpoints on the network.
+pub const OAUTH_ROUTES: &[Route] = &[
+    published("/.well-known/oauth-authorization-server"),
+    published("/jwks.json"),
+    client("/token", true),
+    client("/introspect", false),
+    client("/revoke", true),
 ];

@@ -101,8 +101,8 @@ pub use nonce::{NONCE_LIFE, NonceError, Nonces};
 pub use replay::{ReplayCache, ReplayError, UseOnce};
 pub use token_handle::{ReceivedTokenHandle, invalid_client};
 pub use token_request::{
-    ClientCredential, ClientCredentials, ReceivedTokenRequest, TokenExchange, TokenRequest, TokenRequestError,
-    TypedToken,
+    ClientCredential, ClientCredentials, ReceivedTokenRequest, TokenExchange, TokenRequest,
+    TokenRequestError, TypedToken,
 };
 pub use token_response::{ParseTokenResponseError, TokenResponse};
 pub use token_type::{TokenType, UnknownTokenType};

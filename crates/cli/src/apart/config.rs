@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use aims_model::PointKind;
-use aims_server::{ConfigError, EgressConfig, LeaseConfig};
+use aims_server::{ConfigError, EgressConfig, LeaseConfig, PemFiles};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,18 @@ pub(crate) struct GatewaySection {
     /// First of the host uids reserved for tools; used as root only.
     #[serde(default = "tools_uid_base")]
     pub(crate) uid_base: u32,
+    /// Where it listens for agents that run elsewhere; absent where there are none.
+    pub(crate) agents: Option<AgentsSection>,
+}
+
+/// A gateway's listener for agents that run elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentsSection {
+    /// Where it listens, over HTTPS.
+    pub(crate) listen: SocketAddr,
+    /// The certificate that agents are shown.
+    pub(crate) tls: PemFiles,
 }
 
 const fn listen() -> SocketAddr {

@@ -1,9 +1,7 @@
 //! An agent that runs elsewhere and proves itself with an enrolled key of its own (RFC 7523 §2.2).
 
 use aims_model::{Agent, KeyOwner, KeyPurpose};
-use aims_oauth::{
-    AssertionExpect, ClientAssertion, ClientCredential, UnverifiedClientAssertion,
-};
+use aims_oauth::{AssertionExpect, ClientAssertion, ClientCredential, UnverifiedClientAssertion};
 use aims_store::Reader;
 use aims_types::{Cx, Name, SpiffeId};
 

@@ -10,7 +10,7 @@ use aims_model::{Assurance, Instance, Run, Subject, Task};
 use aims_oauth::dpop::VerifiedProof;
 use aims_oauth::{ClientCredential, ClientCredentials};
 use aims_store::{Reader, Txn};
-use aims_types::{self as types, Actor, Cx, Id, Revision};
+use aims_types::{self as types, Actor, Cx, Id, Name, Revision};
 
 use super::mint::{details, mint};
 use super::{AgentClient, Caller, Issued, TokenError, agent_client, use_once};
@@ -20,6 +20,9 @@ use crate::kill::is_kill;
 use crate::liveness::{LiveChain, LiveInstance, NotLive};
 use crate::recording::shown;
 use crate::{ControlPlane, Fault};
+
+/// Where the gateways' endpoints are, below their resource.
+const ENDPOINTS: &str = "/mcp/";
 
 /// Most instances of one task that an agent that runs elsewhere may begin, one after the other or
 /// at a time: each new key is a new run.
@@ -53,7 +56,11 @@ pub(super) async fn issue(
     let client = agent_client(plane, &caller.cx, txn, client).await?;
     caller.cx.actor = Actor::Agent(client.agent.id);
     let (cx, assertion) = (&caller.cx, &client.assertion);
-    let used = (client.kid.as_str(), assertion.jti(), assertion.replayable_until());
+    let used = (
+        client.kid.as_str(),
+        assertion.jti(),
+        assertion.replayable_until(),
+    );
     use_once(plane, txn, cx, used, proof).await?;
     check_asked(plane, &asked)?;
     let task = task_of(txn, &client, asked.task.as_deref()).await?;
@@ -79,13 +86,24 @@ pub(super) async fn issue(
 /// One target, and nothing asked for that is not issued here.
 fn check_asked(plane: &ControlPlane, asked: &ClientCredentials) -> Result<(), TokenError> {
     let resource = plane.parts().config.resource.as_str();
-    if asked.resource.as_deref() != Some(resource) {
+    let named = asked.resource.as_deref();
+    if !named.is_some_and(|named| is_of(named, resource)) {
         return Err(TokenError::Target(resource.to_owned()));
     }
     match asked.scope {
         Some(_) => Err(TokenError::Scope),
         None => Ok(()),
     }
+}
+
+/// Whether that is the resource of the gateways or one of their endpoints: tokens are for all of
+/// them, and the grant says for which tools (RFC 8707 §2 leaves the mapping to the server).
+fn is_of(named: &str, resource: &str) -> bool {
+    let Some(below) = named.strip_prefix(resource) else {
+        return false;
+    };
+    let endpoint = || below.strip_prefix(ENDPOINTS).map(str::parse::<Name>);
+    below.is_empty() || endpoint().is_some_and(|name| name.is_ok())
 }
 
 /// The task, if it was started for this agent. Others learn nothing of it.
@@ -145,7 +163,11 @@ async fn check_may_begin(
     let enrolled = reader.key(jkt).await?.is_some();
     let live = reader.instances_live().await?;
     let subject = Subject::Key(jkt.to_owned());
-    let cut = reader.cutoffs().await?.iter().any(|cut| cut.subject == subject);
+    let cut = reader
+        .cutoffs()
+        .await?
+        .iter()
+        .any(|cut| cut.subject == subject);
     if enrolled || cut || live.iter().any(|one| one.jkt == jkt) {
         return Err(TokenError::KeyTaken);
     }

@@ -121,7 +121,10 @@ async fn actor_of(
 }
 
 /// One target, and nothing asked for that is not issued here.
-pub(super) fn check_target(plane: &ControlPlane, exchange: &TokenExchange) -> Result<(), TokenError> {
+pub(super) fn check_target(
+    plane: &ControlPlane,
+    exchange: &TokenExchange,
+) -> Result<(), TokenError> {
     let resource = plane.parts().config.resource.as_str();
     let target = || TokenError::Target(resource.to_owned());
     if exchange.resource.as_deref() != Some(resource) {

@@ -214,13 +214,12 @@ impl TokenError {
                 Code::InvalidRequest,
                 "say the id of the task as the parameter `aims_task`",
             ),
-            Self::ForeignTask(_)
-            | Self::TaskNotLive(_)
-            | Self::Killed
-            | Self::TooManyInstances => (
-                Code::InvalidGrant,
-                "nothing is issued to this client for this task",
-            ),
+            Self::ForeignTask(_) | Self::TaskNotLive(_) | Self::Killed | Self::TooManyInstances => {
+                (
+                    Code::InvalidGrant,
+                    "nothing is issued to this client for this task",
+                )
+            }
             Self::KeyTaken => (
                 Code::InvalidDpopProof,
                 "the key of the proof is or was another one's: make a new one for each run",

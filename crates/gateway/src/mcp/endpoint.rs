@@ -13,7 +13,6 @@ use aims_mcp::tools::{Tool, list_result};
 use aims_mcp::{
     Message, Method, Notice, Notification, ProtocolVersion, Request, RequestId, build, code, limits,
 };
-use aims_model::Assurance;
 use aims_oauth::HttpUri;
 use aims_types::Name;
 use bytes::Bytes;
@@ -379,7 +378,7 @@ impl Visit {
         {
             return respond::unavailable(Some(id), "the log can't be written: nothing is allowed");
         }
-        let agents = self.caller.chain.agent_facts();
+        let agents = self.caller.chain.agent_facts(self.caller.assurance);
         let nothing = Object::new();
         let shown = |tool: &&Tool| {
             table.is_as_pinned(&self.state, server, tool.name())
@@ -393,7 +392,7 @@ impl Visit {
                     policies: &self.state.policies,
                     agents: &agents,
                     calls: 0,
-                    assurance: Assurance::Confined,
+                    assurance: self.caller.assurance,
                     subjects: &self.caller.subjects,
                     minted: self.caller.token.revision,
                     cutoffs: &self.state.cutoffs,
