@@ -18,6 +18,8 @@ mod peer;
 mod people;
 mod publish;
 mod races;
+mod remote;
+mod revoking;
 mod runs;
 mod servers;
 mod tasks;

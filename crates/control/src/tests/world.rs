@@ -28,7 +28,7 @@ use aims_types::{
 
 use super::peer::{Peer, Walls};
 use crate::{
-    Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent, RegisterServer,
+    Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, Proof, RegisterAgent, RegisterServer,
     RequestRun, StartedTask, initialise,
 };
 
@@ -464,7 +464,7 @@ pub(super) fn agent(name: &str, owner: &str) -> RegisterAgent {
         owner: Some(owner.to_owned()),
         purpose: Some("writes release notes".to_owned()),
         environment: Some("production".to_owned()),
-        evidence: expected(),
+        evidence: Proof::Program(expected()),
         draft: false,
     }
 }

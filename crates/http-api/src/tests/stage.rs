@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Route;
 use aims_authority::Authority;
-use aims_control::{RegisterAgent, RegisterServer, RequestRun};
+use aims_control::{Proof, RegisterAgent, RegisterServer, RequestRun};
 use aims_crypto::{SigningKey, sha256};
 use aims_jose::{SigningHeader, sign};
 use aims_json::{Limits, parse};
@@ -54,7 +54,7 @@ impl Stage {
                 owner: Some("mia".to_owned()),
                 purpose: Some("writes release notes".to_owned()),
                 environment: Some("production".to_owned()),
-                evidence: expected(),
+                evidence: Proof::Program(expected()),
                 draft,
             };
             world.plane.agent_register(&cx, agent).await.unwrap();
@@ -276,6 +276,11 @@ fn answer(world: &World, person: &Somebody, approval: &Approval) -> String {
 
 /// A consent of `person` to read a log with the agent `notes`.
 fn consent(world: &World, person: &Somebody) -> String {
+    consent_for(world, person, "notes")
+}
+
+/// A consent of `person` to read a log with an agent.
+pub(super) fn consent_for(world: &World, person: &Somebody, agent: &str) -> String {
     let authority = r#"{"authorization_details":[{"type":"mcp_tool","server":"git",
         "actions":["git_log"],"arguments":{"repo_path":{"equals":"/srv/repo"}}}],
         "limits":{"uses":10}}"#;
@@ -285,7 +290,7 @@ fn consent(world: &World, person: &Somebody) -> String {
         audience: "aims.local".parse().unwrap(),
         jti: world.jti(),
         issued_at: world.clock.now(),
-        agent: "notes".parse().unwrap(),
+        agent: agent.parse().unwrap(),
         purpose: "write the release notes".parse().unwrap(),
         deadline: world.clock.now().plus(Duration::from_hours(1)),
         authority: Authority::from_value(&authority).unwrap(),
@@ -329,7 +334,7 @@ fn posture() -> Posture {
     }
 }
 
-fn spec() -> ServerSpec {
+pub(super) fn spec() -> ServerSpec {
     ServerSpec {
         argv: vec!["/usr/bin/git-mcp".to_owned()],
         env: [("TOKEN".to_owned(), "hush".to_owned())].into(),

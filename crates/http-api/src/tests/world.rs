@@ -183,6 +183,10 @@ impl World {
         Somebody { id, key }
     }
 
+    pub(super) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(super) fn jti(&self) -> String {
         self.plane.cx(Actor::Server).unwrap().request.to_string()
     }

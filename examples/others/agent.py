@@ -1,0 +1,193 @@
+"""An agent that runs elsewhere, on the public library `requests-oauth2client` and nothing of AIMS.
+
+Does what it is told on standard input, one JSON object a line, and answers in the same way.
+"""
+
+import json
+import sys
+import time
+import uuid
+
+import requests
+from jwskate import Jwk, Jwt
+from requests_oauth2client import DPoPKey, OAuth2Client, PrivateKeyJwt
+from requests_oauth2client.exceptions import OAuth2Error
+
+PROTOCOL = "2025-06-18"
+
+
+class Agent:
+    def __init__(self, plan):
+        self.plan = plan
+        self.key = Jwk(json.load(open(plan["key"], encoding="utf-8")))
+        self.session = requests.Session()
+        # Neither a proxy nor another authority from the environment.
+        self.session.trust_env = False
+        self.session.verify = plan["ca"]
+        self.client = OAuth2Client.from_discovery_endpoint(
+            f"{plan['issuer']}/.well-known/oauth-authorization-server", plan["issuer"],
+            auth=self.auth(), session=self.session)
+        self.token = None
+        self.dpop_key = DPoPKey.generate()
+        self.mcp = None
+        self.number = 0
+
+    def auth(self, **other):
+        about = {"aud": self.plan["issuer"]} | other
+        return PrivateKeyJwt(self.plan["client_id"], self.key, **about)
+
+    def get_token(self, dpop_key=None, **other):
+        asked = {"resource": self.plan["resource"], "aims_task": self.plan["task"]} | other
+        self.token = self.client.client_credentials(
+            dpop=True, dpop_key=dpop_key or self.dpop_key, **asked)
+        claims = json.loads(json.dumps(Jwt(str(self.token.access_token)).claims))
+        return {"token_type": self.token.token_type, "claims": claims}
+
+    def new_key(self):
+        self.dpop_key = DPoPKey.generate()
+        return {}
+
+    def post(self, body, auth=None, url=None):
+        headers = {"Accept": "application/json, text/event-stream"}
+        if self.mcp:
+            headers |= {"Mcp-Session-Id": self.mcp, "MCP-Protocol-Version": PROTOCOL}
+        return self.session.post(url or self.plan["mcp"], json=body, headers=headers,
+                                 auth=auth or self.token, timeout=60)
+
+    def open(self):
+        """Starts an MCP session."""
+        self.mcp = None
+        answer = self.rpc("initialize", {
+            "protocolVersion": PROTOCOL, "capabilities": {},
+            "clientInfo": {"name": "elsewhere", "version": "1"}})
+        self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return answer
+
+    def rpc(self, method, params):
+        self.number += 1
+        answer = self.post({"jsonrpc": "2.0", "id": self.number, "method": method,
+                            "params": params})
+        if "mcp-session-id" in answer.headers:
+            self.mcp = answer.headers["mcp-session-id"]
+        return described(answer)
+
+    def call(self, name, arguments):
+        return self.rpc("tools/call", {"name": name, "arguments": arguments})
+
+    def introspect(self):
+        told = self.client.introspect_token(self.token)
+        return json.loads(json.dumps(told, default=str))
+
+    def revoke(self):
+        return {"revoked": self.client.revoke_access_token(self.token)}
+
+    # --- what a thief or a bungler would try ---
+
+    def as_bearer(self):
+        """The stolen token without the key."""
+        token = str(self.token.access_token)
+        headers = {"Authorization": f"Bearer {token}"}
+        return described(self.session.post(self.plan["mcp"], json={}, headers=headers, timeout=60))
+
+    def with_another_key(self):
+        """The stolen token with a key of the thief's."""
+        thief = DPoPKey.generate()
+        token = str(self.token.access_token)
+        nonce = self.session.get(self.plan["mcp"], timeout=60).headers["DPoP-Nonce"]
+        return described(self.raw(token, thief, nonce))
+
+    def replayed(self):
+        """A proof that was seen on the way, sent again."""
+        token = str(self.token.access_token)
+        nonce = self.session.get(self.plan["mcp"], timeout=60).headers["DPoP-Nonce"]
+        proof = self.proof(self.dpop_key, token, nonce)
+        first = self.with_proof(token, proof)
+        return {"first": described(first), "again": described(self.with_proof(token, proof))}
+
+    def for_another_url(self):
+        token = str(self.token.access_token)
+        nonce = self.session.get(self.plan["mcp"], timeout=60).headers["DPoP-Nonce"]
+        proof = self.proof(self.dpop_key, token, nonce, url=self.plan["mcp"] + "x")
+        return described(self.with_proof(token, proof))
+
+    def without_nonce(self):
+        token = str(self.token.access_token)
+        return described(self.raw(token, self.dpop_key, None))
+
+    def raw(self, token, key, nonce):
+        return self.with_proof(token, self.proof(key, token, nonce))
+
+    def proof(self, key, token, nonce, url=None):
+        ath = Jwk_ath(token)
+        claims = {"jti": str(uuid.uuid4()), "htm": "POST", "htu": url or self.plan["mcp"],
+                  "iat": int(time.time()), "ath": ath}
+        if nonce:
+            claims["nonce"] = nonce
+        headers = {"typ": "dpop+jwt", "jwk": dict(key.public_jwk)}
+        return str(Jwt.sign(claims, key=key.private_key, alg="ES256", extra_headers=headers))
+
+    def with_proof(self, token, proof):
+        headers = {"Authorization": f"DPoP {token}", "DPoP": proof,
+                   "Accept": "application/json, text/event-stream"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        return self.session.post(self.plan["mcp"], json=body, headers=headers, timeout=60)
+
+    def assertion_for_the_token_endpoint(self):
+        """An assertion whose audience is the endpoint instead of the issuer."""
+        self.client.auth = self.auth(aud=f"{self.plan['issuer']}/token")
+        try:
+            return self.get_token()
+        finally:
+            self.client.auth = self.auth()
+
+    def with_a_foreign_key(self):
+        """An assertion by a key that nobody enrolled."""
+        foreign = Jwk.generate(alg="ES256").with_kid_thumbprint()
+        about = {"aud": self.plan["issuer"]}
+        self.client.auth = PrivateKeyJwt(self.plan["client_id"], foreign, **about)
+        try:
+            return self.get_token()
+        finally:
+            self.client.auth = self.auth()
+
+
+def Jwk_ath(token):
+    import base64
+    import hashlib
+    return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+
+
+def described(answer):
+    try:
+        body = answer.json()
+    except ValueError:
+        body = answer.text
+        for line in body.splitlines():
+            if line.startswith("data: "):
+                body = json.loads(line[6:])
+    return {"status": answer.status_code, "body": body,
+            "challenge": answer.headers.get("WWW-Authenticate", "")}
+
+
+def main():
+    if sys.argv[1] == "keygen":
+        key = Jwk.generate(alg="ES256").with_kid_thumbprint()
+        with open(sys.argv[2], "w", encoding="utf-8") as file:
+            json.dump(dict(key), file)
+        public = {name: key[name] for name in ("kty", "crv", "x", "y")}
+        print(json.dumps(public))
+        return
+    agent = Agent(json.loads(sys.argv[1]))
+    for line in sys.stdin:
+        told = json.loads(line)
+        try:
+            done = getattr(agent, told.pop("do"))(**told)
+        except OAuth2Error as error:
+            response = error.response
+            done = {"refused": json.loads(response.text or "{}"), "status": response.status_code}
+        except requests.RequestException as error:
+            done = {"broken": str(error)}
+        print(json.dumps(done), flush=True)
+
+
+main()
