@@ -3,10 +3,10 @@
 Does what it is told on standard input, one JSON object a line, and answers in the same way.
 """
 
+import base64
+import hashlib
 import json
 import sys
-import time
-import uuid
 
 import requests
 from jwskate import Jwk, Jwt
@@ -24,13 +24,17 @@ class Agent:
         # Neither a proxy nor another authority from the environment.
         self.session.trust_env = False
         self.session.verify = plan["ca"]
-        self.client = OAuth2Client.from_discovery_endpoint(
-            f"{plan['issuer']}/.well-known/oauth-authorization-server", plan["issuer"],
-            auth=self.auth(), session=self.session)
+        self.client = self.client_with(self.auth())
         self.token = None
         self.dpop_key = DPoPKey.generate()
         self.mcp = None
         self.number = 0
+
+    def client_with(self, auth):
+        issuer = self.plan["issuer"]
+        return OAuth2Client.from_discovery_endpoint(
+            f"{issuer}/.well-known/oauth-authorization-server", issuer, auth=auth,
+            session=self.session)
 
     def auth(self, **other):
         about = {"aud": self.plan["issuer"]} | other
@@ -112,19 +116,16 @@ class Agent:
 
     def without_nonce(self):
         token = str(self.token.access_token)
-        return described(self.raw(token, self.dpop_key, None))
+        # The same key, without what the gateway told before.
+        fresh = DPoPKey(private_key=self.dpop_key.private_key)
+        return described(self.raw(token, fresh, None))
 
     def raw(self, token, key, nonce):
         return self.with_proof(token, self.proof(key, token, nonce))
 
     def proof(self, key, token, nonce, url=None):
-        ath = Jwk_ath(token)
-        claims = {"jti": str(uuid.uuid4()), "htm": "POST", "htu": url or self.plan["mcp"],
-                  "iat": int(time.time()), "ath": ath}
-        if nonce:
-            claims["nonce"] = nonce
-        headers = {"typ": "dpop+jwt", "jwk": dict(key.public_jwk)}
-        return str(Jwt.sign(claims, key=key.private_key, alg="ES256", extra_headers=headers))
+        url = url or self.plan["mcp"]
+        return str(key.proof(htm="POST", htu=url, ath=hash_of(token), nonce=nonce))
 
     def with_proof(self, token, proof):
         headers = {"Authorization": f"DPoP {token}", "DPoP": proof,
@@ -134,27 +135,25 @@ class Agent:
 
     def assertion_for_the_token_endpoint(self):
         """An assertion whose audience is the endpoint instead of the issuer."""
-        self.client.auth = self.auth(aud=f"{self.plan['issuer']}/token")
-        try:
-            return self.get_token()
-        finally:
-            self.client.auth = self.auth()
+        return self.get_token_with(self.auth(aud=f"{self.plan['issuer']}/token"))
 
     def with_a_foreign_key(self):
         """An assertion by a key that nobody enrolled."""
         foreign = Jwk.generate(alg="ES256").with_kid_thumbprint()
         about = {"aud": self.plan["issuer"]}
-        self.client.auth = PrivateKeyJwt(self.plan["client_id"], foreign, **about)
+        return self.get_token_with(PrivateKeyJwt(self.plan["client_id"], foreign, **about))
+
+    def get_token_with(self, auth):
+        usual, self.client = self.client, self.client_with(auth)
         try:
             return self.get_token()
         finally:
-            self.client.auth = self.auth()
+            self.client = usual
 
 
-def Jwk_ath(token):
-    import base64
-    import hashlib
-    return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+def hash_of(token):
+    digest = hashlib.sha256(token.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def described(answer):

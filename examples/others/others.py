@@ -248,7 +248,7 @@ def misuse(world, agent, plan):
     for what, how, code in [
             ("another resource", {"resource": "https://other.example"}, "invalid_target"),
             ("a scope", {"scope": "aims:admin"}, "invalid_scope"),
-            ("a task that is not there", {"aims_task": "task_01jv5h7k8nq4xw2t9r3c6m0zya"},
+            ("a task that is not there", {"aims_task": plan["task"][:-4] + "0000"},
              "invalid_grant"),
             ("more authority", {"authorization_details": json.dumps(
                 [{"type": "mcp_tool", "server": "git", "actions": ["git_commit"]}])},

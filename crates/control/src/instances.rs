@@ -3,6 +3,7 @@
 mod attest;
 mod checks;
 mod credential;
+mod elsewhere;
 mod end;
 mod renew;
 

@@ -3,6 +3,8 @@
 mod introspect;
 mod revoke;
 
+pub(crate) use introspect::counting;
+
 use aims_crypto::PublicKey;
 use aims_jose::{Jwk, Jwks, KeySource};
 use aims_links::{TokenCall, TokenReply};

@@ -4,6 +4,7 @@ mod client;
 mod credentials;
 mod exchange;
 mod mint;
+mod narrow;
 mod person;
 mod refusal;
 
@@ -190,7 +191,15 @@ async fn issue(
             };
             credentials::issue(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
-        (Door::Network, _) | (Door::Inside, TokenRequest::ClientCredentials(_)) => {
+        (Door::Network, TokenRequest::Exchange(exchange)) => {
+            let asked = narrow::Asked {
+                exchange: *exchange,
+                client,
+            };
+            narrow::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
+        }
+        (Door::Network, TokenRequest::JwtBearer { .. })
+        | (Door::Inside, TokenRequest::ClientCredentials(_)) => {
             return Err(TokenError::OtherDoor);
         }
     };

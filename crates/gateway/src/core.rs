@@ -111,6 +111,22 @@ pub(crate) enum NotReady {
     NoState,
 }
 
+/// The denial of what a token does not carry: the hop that it acts under is narrower by it.
+fn not_carried(caller: &Caller, refusal: aims_authority::Refusal) -> Refusal {
+    let leaf = caller.chain.verified.leaf();
+    let reason = match leaf.map(|hop| hop.grant().id) {
+        Some(delegation) => Reason::Authority {
+            delegation,
+            refusal,
+        },
+        None => Reason::Principals,
+    };
+    Refusal::Denied(Denied {
+        findings: Findings::default(),
+        reasons: vec![reason],
+    })
+}
+
 impl Core {
     /// The state in force, if anything may be decided at all.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
@@ -140,6 +156,9 @@ impl Core {
         approval: Option<Taken>,
     ) -> Result<Admitted, Refusal> {
         let now = self.now();
+        if let Err(refusal) = caller.carries(&call, now) {
+            return Err(not_carried(caller, refusal));
+        }
         let uses = caller.tree.uses.of(caller.token.instance);
         let mut calls = uses.lock().unwrap_or_else(PoisonError::into_inner);
         let agents = caller.chain.agent_facts(caller.assurance);

@@ -6,6 +6,7 @@ mod calls;
 mod cutoffs;
 mod delegations;
 mod egress;
+mod elsewhere;
 mod leases;
 mod receipts;
 mod recovery;

@@ -131,6 +131,9 @@ async fn keep_expiring(plane: ControlPlane, stopping: CancellationToken) {
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        if let Err(error) = plane.end_elsewhere().await {
+            tracing::error!(%error, "what runs elsewhere and is over can't be ended now");
+        }
         if let Err(error) = plane.end_silent().await {
             tracing::error!(%error, "what silent nodes vouched for can't be ended now");
         }

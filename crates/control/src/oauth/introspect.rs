@@ -112,7 +112,7 @@ fn gateway_named(plane: &ControlPlane, client_id: &str) -> Option<Id<Gateway>> {
 }
 
 /// The token of an instance, if it counts at this moment: whatever it rests on is looked at anew.
-pub(super) async fn counting(
+pub(crate) async fn counting(
     plane: &ControlPlane,
     cx: &Cx,
     reader: &mut dyn Reader,

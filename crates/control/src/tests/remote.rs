@@ -257,10 +257,9 @@ async fn whatever_is_killed_issues_nothing_any_more() {
             let reply = remote.ask(&world, key).await;
             assert_eq!(refusal(&world, &reply).await, code, "{name}");
         }
-        if name != "by-agent" {
-            let ended = instance(&world, token.instance).await;
-            assert!(!ended.stage.is_live(), "{name}");
-        }
+        world.plane.end_elsewhere().await.unwrap();
+        let ended = instance(&world, token.instance).await;
+        assert!(!ended.stage.is_live(), "{name}");
     }
 }
 
@@ -280,7 +279,6 @@ async fn trap_32_a_kill_that_comes_first_is_seen_and_one_that_comes_later_covers
         let response = TokenResponse::parse(&reply.body).unwrap();
         let token = claims(&world, response.access_token.expose()).await;
         assert!(token.revision <= receipt.revision, "the cut-off covers it");
-        assert!(!instance(&world, token.instance).await.stage.is_live());
     } else {
         assert_eq!(refusal(&world, &reply).await.2, "task_ended");
     }
@@ -341,4 +339,18 @@ async fn what_runs_elsewhere_is_neither_started_nor_handed_anything_here() {
     let call = call(&world, &running, &handed);
     let refused = aims_links::Control::delegate(&world.plane, call).await;
     assert_eq!(refused.unwrap().unwrap_err().code, "runs_elsewhere");
+}
+
+#[tokio::test]
+async fn an_instance_that_may_go_on_is_left_alone() {
+    let (world, mia) = World::ready().await;
+    let (remote, run) = (Remote::new(&world, &mia, "planner").await, new_key());
+    let token = claims(&world, &remote.token(&world, &run).await).await;
+    let before = world.revision().await;
+    world.plane.end_elsewhere().await.unwrap();
+    assert!(instance(&world, token.instance).await.stage.is_live());
+    assert_eq!(world.revision().await, before);
+    world.clock.forward(Duration::from_hours(2));
+    world.plane.end_elsewhere().await.unwrap();
+    assert!(!instance(&world, token.instance).await.stage.is_live());
 }

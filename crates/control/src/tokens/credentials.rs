@@ -12,7 +12,8 @@ use aims_oauth::{ClientCredential, ClientCredentials};
 use aims_store::{Reader, Txn};
 use aims_types::{self as types, Actor, Cx, Id, Name, Revision};
 
-use super::mint::{details, mint};
+use super::mint::{Carried, mint};
+use super::narrow::part_of;
 use super::{AgentClient, Caller, Issued, TokenError, agent_client, use_once};
 use crate::instances::made_event;
 use crate::keyring::canonical_jwk;
@@ -67,16 +68,17 @@ pub(super) async fn issue(
     caller.task = Some(task.id);
     let of = LiveChain::root(txn, task.id, cx.now).await;
     let of = of.map_err(not_live)?;
-    if asked
-        .authorization_details
-        .is_some_and(|asked| asked != details(&of))
-    {
-        return Err(TokenError::Details);
-    }
+    let held = of.leaf.grant.authority.details();
+    let details = part_of(held, asked.authorization_details.as_ref())?;
     let (live, made) = instance_of(txn, cx, (&client, of), (proof, revision)).await?;
     let more = Object::new().with("key", client.kid.as_str());
-    let authority = details(&live.of);
-    let mut issued = mint(plane, cx, (&live, authority), (proof.jkt(), revision), more)?;
+    let carried = Carried {
+        details,
+        until: None,
+        jkt: proof.jkt(),
+        revision,
+    };
+    let mut issued = mint(plane, cx, &live, carried, more)?;
     if let Some(made) = made {
         issued.events.insert(0, made);
     }

@@ -13,7 +13,7 @@ use aims_oauth::{
 use aims_store::{Reader, Txn};
 use aims_types::{self as types, Cx, Id, Node, Revision, SpiffeId};
 
-use super::mint::{details, mint};
+use super::mint::{Carried, details, mint};
 use super::{Caller, Issued, TokenError, TrustedKeys, use_once};
 use crate::ControlPlane;
 use crate::joins::node_of;
@@ -52,8 +52,13 @@ pub(super) async fn exchange(
     check_instance(&live, &actor, node, proof)?;
     check_subject(txn, &live, &exchange).await?;
     let more = Object::new().with("node", node.to_string());
-    let bound = (proof.jkt(), revision);
-    mint(plane, cx, (&live, details(&live.of)), bound, more)
+    let carried = Carried {
+        details: details(&live.of),
+        until: None,
+        jkt: proof.jkt(),
+        revision,
+    };
+    mint(plane, cx, &live, carried, more)
 }
 
 /// The node that authenticates with its enrolled key (RFC 7523 §2.2).

@@ -13,17 +13,35 @@ use super::{ACCESS_TOKEN_TTL_SECS, Issued, TokenError, sign};
 use crate::ControlPlane;
 use crate::liveness::{LiveChain, LiveHop, LiveInstance};
 
-/// Makes the token of a live instance, bound to a key, with the authority that it is to carry;
-/// `more` is what the record says of who asked.
+/// What a token is to carry.
+pub(super) struct Carried {
+    /// The authority.
+    pub(super) details: Value,
+    /// When it ends at the latest, if anything but its own life says.
+    pub(super) until: Option<Timestamp>,
+    /// The key that it is bound to.
+    pub(super) jkt: Thumbprint,
+    /// The revision at which it is minted.
+    pub(super) revision: Revision,
+}
+
+/// Makes the token of a live instance; `more` is what the record says of who asked.
 pub(super) fn mint(
     plane: &ControlPlane,
     cx: &Cx,
-    (live, details): (&LiveInstance, Value),
-    (jkt, revision): (Thumbprint, Revision),
+    live: &LiveInstance,
+    carried: Carried,
     more: Object,
 ) -> Result<Issued, TokenError> {
     let LiveInstance { instance, of } = live;
+    let Carried {
+        details,
+        until,
+        jkt,
+        revision,
+    } = carried;
     let latest = cx.now.plus(Duration::from_secs(ACCESS_TOKEN_TTL_SECS));
+    let latest = until.map_or(latest, |until| latest.min(until));
     // Tokens count whole seconds: what is rounded up would outlive the task.
     let secs = |at: Timestamp| Timestamp::from_unix_secs(at.unix_secs());
     let agent = of.leaf.agent.spiffe_id.as_str();

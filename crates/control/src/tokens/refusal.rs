@@ -25,8 +25,8 @@ pub(crate) enum TokenError {
     /// A grant that needs no client came with one.
     #[error("a person's assertion comes without a client assertion")]
     UnexpectedClient,
-    /// The client is not a node of ours, or the key is not its own.
-    #[error("the client assertion is not by an enrolled key of a node: `{0}`")]
+    /// The client is none of ours, or the key is not its own.
+    #[error("the client assertion is not by an enrolled key of the client: `{0}`")]
     ForeignClient(String),
     /// `client_id` names somebody else than the assertion.
     #[error("`client_id` differs from the assertion's subject")]
@@ -91,6 +91,9 @@ pub(crate) enum TokenError {
     /// The token was issued to another client (RFC 7009 §2.1).
     #[error("the token was issued to another client")]
     ForeignToken,
+    /// The token that is to be exchanged does not count now.
+    #[error("the subject token does not count any more")]
+    SubjectDead,
     /// A grant that this endpoint does not take.
     #[error("this grant is not taken at this endpoint")]
     OtherDoor,
@@ -173,6 +176,7 @@ impl Refused for TokenError {
             Self::Scope => "wrong_scope",
             Self::Details => "wrong_details",
             Self::ForeignToken => "foreign_token",
+            Self::SubjectDead => "subject_dead",
             Self::OtherDoor => "other_endpoint",
             Self::NoTask => "no_task",
             Self::ForeignTask(_) => "foreign_task",
@@ -236,6 +240,7 @@ impl TokenError {
             | Self::ForeignInstance(_)
             | Self::UnknownGrant
             | Self::ForeignGrant
+            | Self::SubjectDead
             | Self::NotLive(_)
             | Self::NotIssuable(_)
             | Self::Internal(_) => (
@@ -246,7 +251,7 @@ impl TokenError {
             Self::Scope => (Code::InvalidScope, "the scope is not issued by this grant"),
             Self::Details => (
                 Code::InvalidAuthorizationDetails,
-                "only the grant's own authority is issued",
+                "only authority within what is held is issued",
             ),
         };
         ErrorResponse::new(code, description)

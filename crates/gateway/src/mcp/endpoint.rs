@@ -162,19 +162,12 @@ pub(crate) async fn stranger(core: &Core, error: &AuthnError, resource: &str) ->
     }
 }
 
-/// Whether the caller may know that the server is there: every hop names one of its tools.
+/// Whether the caller may know that the server is there: it may know of one of its tools.
 fn may_enter(state: &State, caller: &Caller, server: &Name) -> bool {
     let Some(registered) = state.server(server) else {
         return false;
     };
-    registered.tools().any(|tool| {
-        caller
-            .chain
-            .verified
-            .hops()
-            .iter()
-            .all(|hop| aims_authority::may_see(&hop.grant().authority, server, tool))
-    })
+    registered.tools().any(|tool| caller.may_see(server, tool))
 }
 
 impl Visit {
@@ -382,6 +375,7 @@ impl Visit {
         let nothing = Object::new();
         let shown = |tool: &&Tool| {
             table.is_as_pinned(&self.state, server, tool.name())
+                && self.caller.may_see(server, tool.name())
                 && listed(&Case {
                     chain: &self.caller.chain.verified,
                     call: Call::Tool {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aims_authority::Authority;
+use aims_authority::{Authority, Detail};
 use aims_crypto::{Alg, Signer, SigningKey, sha256};
 use aims_gateway::Gateway;
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
@@ -188,7 +188,7 @@ impl Domain {
             sub: AGENT.to_owned(),
             iss: None,
         };
-        let details = br#"[{"type":"mcp_tool"}]"#;
+        let details = authority().details().iter().map(Detail::to_value).collect();
         let token = InstanceToken {
             assurance: "confined".to_owned(),
             common: TokenCommon {
@@ -202,7 +202,7 @@ impl Domain {
             },
             subject: Id::<types::Person>::from_u128(2).to_string(),
             act: Some(ActorChain::new(actor, Vec::new()).unwrap()),
-            authorization_details: parse(details, &Limits::TOKEN).unwrap(),
+            authorization_details: aims_json::Value::Array(details),
             task: Id::from_u128(3),
             instance: INSTANCE,
             chain: aims_oauth::Chain::new(vec![grant_digest(&self.jws)]).unwrap(),
@@ -214,9 +214,13 @@ impl Domain {
     }
 }
 
-fn root_grant(grant_key: &SigningKey, person_key: &SigningKey, now: Timestamp) -> String {
+fn authority() -> Authority {
     let value = parse(AUTHORITY.as_bytes(), &Limits::MESSAGE).unwrap();
-    let authority = Authority::from_value(&value).unwrap();
+    Authority::from_value(&value).unwrap()
+}
+
+fn root_grant(grant_key: &SigningKey, person_key: &SigningKey, now: Timestamp) -> String {
+    let authority = authority();
     let consent = Consent {
         person: Id::from_u128(2),
         audience: trust_domain(),
