@@ -47,6 +47,14 @@ class Agent:
         claims = json.loads(json.dumps(Jwt(str(self.token.access_token)).claims))
         return {"token_type": self.token.token_type, "claims": claims}
 
+    def narrowed(self, part):
+        """Exchanges the token for one that carries less (RFC 8693)."""
+        self.token = self.client.token_exchange(
+            subject_token=str(self.token.access_token),
+            subject_token_type="access_token", resource=self.plan["resource"],
+            authorization_details=json.dumps(part), dpop=True, dpop_key=self.dpop_key)
+        return {"token_type": self.token.token_type}
+
     def new_key(self):
         self.dpop_key = DPoPKey.generate()
         return {}

@@ -213,6 +213,18 @@ def act(world):
           denied["body"]["error"]["data"]["argument"] == "repo_path", denied)
     hidden = agent("call", name="git_commit", arguments={"repo_path": str(world.repo)})
     check("a tool that it may not see is none", hidden["body"]["error"]["code"] == -32602, hidden)
+    part = [{"type": "mcp_tool", "server": "git", "actions": ["git_log"], "arguments": {
+        "repo_path": {"equals": str(world.repo)}, "max_count": {"range": {"min": "1", "max": "1"}}}}]
+    exchanged = agent("narrowed", part=part)
+    check("it exchanges its token for one that carries less",
+          exchanged.get("token_type") == "DPoP", exchanged)
+    denied = agent("call", name="git_log", arguments=log)
+    check("and the gateway holds it to that: " + denied["body"]["error"]["message"],
+          denied["body"]["error"]["data"]["argument"] == "max_count", denied)
+    part[0]["arguments"]["max_count"]["range"]["max"] = "5"
+    refused = agent("narrowed", part=part)
+    check("what was given up does not come back by exchange",
+          error_of(refused) == "invalid_authorization_details", refused)
     told = agent("introspect")
     check("introspection says who acts, and for whom",
           told["active"] and told["act"]["sub"] == plan["client_id"], told)

@@ -357,7 +357,10 @@ fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requir
         RequirementKind::Approval => case
             .approval
             .is_some_and(|approval| approval.meets(&requirement.policy, case)),
-        RequirementKind::Assurance(level) => level.as_str() == case.assurance.as_str(),
+        RequirementKind::Assurance(level) => level
+            .as_str()
+            .parse::<Assurance>()
+            .is_ok_and(|level| case.assurance >= level),
     };
     all.into_iter()
         .map(|requirement| (requirement.clone(), met(&requirement)))
