@@ -37,6 +37,10 @@ const INSTANCE_ONLY: [&str; 8] = [
 ];
 
 /// An access token.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "tokens are read one at a time, and nearly all are an instance's"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessToken {
     /// For an instance that works on a task.

@@ -29,7 +29,8 @@ async fn sent(face: &Agents, request: Request<Bytes>) -> Answer {
 /// A good request whose proof has this nonce.
 fn with_nonce(agent: &Agent<'_>, nonce: &str) -> Request<Bytes> {
     let mut request = agent.request("POST", PING);
-    let ath = dpop::ath(&agent.token_text());
+    let token = request.headers()["authorization"].to_str().unwrap();
+    let ath = dpop::ath(token.strip_prefix("DPoP ").unwrap());
     let now = agent.world.clock.now().unix_secs();
     let claims = format!(
         r#"{{"jti":"{nonce}{now}","htm":"POST","htu":"{RESOURCE}/mcp/bench","iat":{now},
