@@ -1,6 +1,7 @@
 //! Agents: registration and life cycle.
 
 mod list;
+mod proof;
 mod register;
 mod stage;
 

@@ -14,6 +14,7 @@ mod instances;
 mod joins;
 mod kill;
 mod leases;
+mod narrowing;
 mod peer;
 mod people;
 mod publish;

@@ -104,7 +104,7 @@ impl Agents {
         self.nonces.check(proof, self.clock.now()).err()
     }
 
-    fn ask_for_nonce(&self, fault: &NonceError, path: &str) -> Response<Body> {
+    fn ask_for_nonce(&self, fault: NonceError, path: &str) -> Response<Body> {
         let resource = format!("{}{path}", self.resource);
         let metadata = well_known(WellKnown::ProtectedResource, &resource).unwrap_or_default();
         let text = fault.to_string();
@@ -140,7 +140,7 @@ impl Endpoint for Agents {
             return Ok(response);
         }
         if let Some(fault) = self.nonce_fault(request.headers()) {
-            return Ok(self.with_nonce(self.ask_for_nonce(&fault, &path)));
+            return Ok(self.with_nonce(self.ask_for_nonce(fault, &path)));
         }
         let (mut head, body) = request.into_parts();
         head.headers = known(&head.headers);

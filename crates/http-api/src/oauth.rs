@@ -94,10 +94,7 @@ async fn issued(oauth: &OAuth, request: Request) -> Result<Response, Response> {
         .to_owned();
     let form = form(request).await?;
     let now = oauth.plane.parts().clock.now();
-    oauth
-        .nonces
-        .check(&dpop, now)
-        .map_err(|error| no_nonce(&error))?;
+    oauth.nonces.check(&dpop, now).map_err(no_nonce)?;
     Ok(reply(
         oauth.plane.oauth_token(TokenCall { form, dpop }).await,
     ))
@@ -132,7 +129,7 @@ async fn form(request: Request) -> Result<Bytes, Response> {
         .map_err(IntoResponse::into_response)
 }
 
-fn no_nonce(error: &NonceError) -> Response {
+fn no_nonce(error: NonceError) -> Response {
     refused(ErrorCode::UseDpopNonce, &error.to_string())
 }
 

@@ -1,22 +1,17 @@
 //! Registering an agent: a name of its own, an owner, a purpose, an environment, evidence.
 
-use std::collections::BTreeSet;
-
 use aims_crypto::PublicKey;
-use aims_jose::Thumbprint;
-use aims_json::{Object, to_canonical};
+use aims_json::Object;
 use aims_model::agent::Stage;
-use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, EVIDENCE_ITEMS_MAX};
-use aims_model::{
-    Agent, Assurance, EventKind, Expected, KeyOwner, KeyPurpose, Person, Role, TextError,
-};
+use aims_model::{Agent, EventKind, Expected, KeyOwner, KeyPurpose, Person, Role, TextError};
 use aims_store::{Error, Reader, Txn};
 use aims_types::{Cx, Name, NameError};
 
+use super::proof::{Admitted, admitted};
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::init::key_body;
-use crate::keyring::{BadKey, enrolled, parse_jwk};
+use crate::keyring::{BadKey, enrolled};
 use crate::recording::{Attempt, event, shown, value};
 use crate::{Committed, ControlPlane, Fault};
 
@@ -266,59 +261,6 @@ async fn insert(
     Ok(txn.commit(events).await?)
 }
 
-/// What an agent proves itself with, checked.
-struct Admitted {
-    evidence: Option<Expected>,
-    assurance: Assurance,
-    keys: Vec<PublicKey>,
-}
-
-async fn admitted(reader: &mut dyn Reader, proof: Proof) -> Result<Admitted, RegisterAgentError> {
-    match proof {
-        Proof::Program(evidence) => {
-            check_evidence(&evidence)?;
-            Ok(Admitted {
-                evidence: Some(evidence),
-                assurance: Assurance::Confined,
-                keys: Vec::new(),
-            })
-        }
-        Proof::Keys { assurance, jwks } => {
-            let keys = own_keys(reader, &jwks).await?;
-            match assurance.parse() {
-                Ok(Assurance::KeyHeld) => Ok(Admitted {
-                    evidence: None,
-                    assurance: Assurance::KeyHeld,
-                    keys,
-                }),
-                _ => Err(RegisterAgentError::Assurance(shown(&assurance))),
-            }
-        }
-    }
-}
-
-/// Keys that are the agent's alone: not one of them is enrolled, or an instance's.
-async fn own_keys(
-    reader: &mut dyn Reader,
-    jwks: &[String],
-) -> Result<Vec<PublicKey>, RegisterAgentError> {
-    if !(1..=AGENT_KEYS_MAX).contains(&jwks.len()) {
-        return Err(RegisterAgentError::KeyCount);
-    }
-    let live = reader.instances_live().await?;
-    let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
-    for jwk in jwks {
-        let key = parse_jwk(jwk)?;
-        let kid = Thumbprint::of(&key).to_string();
-        let held = live.iter().any(|instance| instance.jkt == kid);
-        if held || reader.key(&kid).await?.is_some() || !seen.insert(kid.clone()) {
-            return Err(RegisterAgentError::KeyTaken(kid));
-        }
-        keys.push(key);
-    }
-    Ok(keys)
-}
-
 async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterAgentError> {
     match reader.agent_by_name(name).await? {
         None => Ok(()),
@@ -375,53 +317,4 @@ async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, Registe
         Some(person) if person.role == Role::Auditor => Err(refused("an auditor changes nothing")),
         Some(person) => Ok(person),
     }
-}
-
-fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
-    let hint = "which program must be seen, by path and digest";
-    if evidence.program.path.is_empty() {
-        return Err(RegisterAgentError::Missing {
-            field: "evidence",
-            hint,
-        });
-    }
-    let refused = |why: String| Err(RegisterAgentError::Evidence(why));
-    if evidence.files.len() > EVIDENCE_ITEMS_MAX || evidence.trees.len() > EVIDENCE_ITEMS_MAX {
-        return refused(format!("more than {EVIDENCE_ITEMS_MAX} files or trees"));
-    }
-    let program = std::iter::once(&evidence.program);
-    let bound: Vec<_> = program
-        .chain(&evidence.files)
-        .chain(&evidence.trees)
-        .collect();
-    let mut paths = BTreeSet::new();
-    for item in evidence.interpreter.iter().chain(bound.iter().copied()) {
-        let path = item.path.as_str();
-        if !path.starts_with('/') || path.len() > ARGUMENT_LEN_MAX || has_control(path) {
-            return refused(format!("`{}` is not an absolute path", shown(path)));
-        }
-    }
-    for item in bound {
-        // The interpreter comes from one of the trees, which may be it alone.
-        if !paths.insert(item.path.as_str()) {
-            return refused(format!("`{}` is named twice", shown(&item.path)));
-        }
-    }
-    if let Arguments::Exactly(arguments) = &evidence.arguments
-        && (arguments.len() > ARGUMENTS_MAX || arguments.iter().any(|a| a.len() > ARGUMENT_LEN_MAX))
-    {
-        return refused(format!(
-            "more than {ARGUMENTS_MAX} arguments, or one that is too long"
-        ));
-    }
-    let canonical = to_canonical(&value(evidence)?).map_err(|error| error.to_string());
-    match canonical {
-        Ok(bytes) if bytes.len() <= EVIDENCE_LEN_MAX => Ok(()),
-        Ok(_) => refused(format!("it takes more than {EVIDENCE_LEN_MAX} bytes")),
-        Err(why) => refused(why),
-    }
-}
-
-fn has_control(text: &str) -> bool {
-    text.chars().any(char::is_control)
 }
