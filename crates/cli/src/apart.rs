@@ -6,6 +6,7 @@ mod member;
 use std::path::Path;
 use std::sync::Arc;
 
+use aims_edge::Served;
 use aims_gateway::{EdgeConfig, EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_links::{Control, Endpoint, Enforce, Vouch};
@@ -24,7 +25,7 @@ pub(crate) use member::join;
 use crate::up::{
     DRAIN_TIMEOUT, host_name, listen_for_agents, log_to_stderr, serve_oauth, stop_signal,
 };
-use config::PointConfig;
+use config::{AgentsSection, PointConfig};
 use member::Member;
 
 /// The server alone.
@@ -97,13 +98,7 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     let acceptor = aims_edge::acceptor(clock, member.identity(), member.trust())?;
     let endpoint = Arc::clone(&gateway) as Arc<dyn Endpoint>;
     let served = aims_edge::serve(listener, endpoint, acceptor);
-    let agents = match &section.agents {
-        Some(agents) => {
-            let shown = aims_server::shown(&agents.tls)?;
-            Some(listen_for_agents(&gateway, agents.listen, shown).await?)
-        }
-        None => None,
-    };
+    let agents = serve_agents(section.agents.as_ref(), &gateway).await?;
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let enforce = Arc::clone(&gateway) as Arc<dyn Enforce>;
     let (asked, until) = (links.clone(), stopping.clone());
@@ -128,6 +123,20 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     tasks.wait().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves agents that run elsewhere, where configured.
+async fn serve_agents(
+    section: Option<&AgentsSection>,
+    gateway: &Arc<Gateway>,
+) -> Result<Option<Served>> {
+    let Some(agents) = section else {
+        return Ok(None);
+    };
+    let shown = aims_server::shown(&agents.tls)?;
+    listen_for_agents(gateway, agents.listen, shown)
+        .await
+        .map(Some)
 }
 
 /// A node that has joined.

@@ -3,8 +3,8 @@
 //! Both ends of [`aims_links::Endpoint`]: [`serve`] offers one to the nodes and gateways of the
 //! trust domain, [`RemoteEndpoint`] is one that is elsewhere. What passes is an agent's request
 //! with its token and proof; whoever carries it is not believed, so the certificate of the carrier
-//! opens the door and nothing else. [`serve_agents`] offers one to agents that run elsewhere, which show
-//! no certificate at all.
+//! opens the door and nothing else. [`serve_agents`] offers one to agents that run elsewhere, which
+//! show no certificate at all.
 //!
 //! # In scope
 //! - requests and streamed answers, CONNECT and what it opens, limits on all of it;

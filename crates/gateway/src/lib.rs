@@ -22,8 +22,8 @@
 //!   and roots of MCP: they are not offered in either direction.
 //!
 //! # Specifications
-//! - MCP 2025-11-25, 2025-06-18 and 2025-03-26 without batches; RFC 9449 (DPoP), RFC 9068, RFC 9728,
-//!   RFC 9110 §9.3.6 (CONNECT), RFC 6066 §3 (server name).
+//! - MCP 2025-11-25, 2025-06-18 and 2025-03-26 without batches; RFC 9449 (DPoP), RFC 9068,
+//!   RFC 9728, RFC 9110 §9.3.6 (CONNECT), RFC 6066 §3 (server name).
 //!
 //! # Limits
 //! - [`GatewayLimits`]; a tunnel's content is opaque: what is checked is the host that it asks for.

@@ -1,12 +1,13 @@
 //! HTTP: decode, call one use case, encode.
 //!
-//! Three routers. [`Admin`] is what people's commands use: every route but the token endpoint needs a
-//! DPoP-bound token of a person, and it is served on a Unix socket. [`Public`] is what anybody on
-//! the machine may read: health, metrics, and the log's checkpoint and tiles. [`OAuth`] is what agents
-//! that run elsewhere reach over HTTPS.
+//! Three routers. [`Admin`] is what people's commands use: every route but the token endpoint needs
+//! a DPoP-bound token of a person, and it is served on a Unix socket. [`Public`] is what anybody on
+//! the machine may read: health, metrics, and the log's checkpoint and tiles. [`OAuth`] is what
+//! agents that run elsewhere reach over HTTPS.
 //!
 //! # In scope
-//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`]), authentication of callers, problem details, serving.
+//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`]), authentication of callers, problem
+//!   details, serving.
 //! # Out of scope
 //! - what operations mean and who may do them (`aims-control`).
 //!
