@@ -17,8 +17,9 @@
 //!
 //! # Specifications
 //! - RFC 6749 §4.4 and §5, OAuth 2.1 (draft of 2026-05), RFC 7009, RFC 7519, RFC 7662, RFC 7523
-//!   with draft-ietf-oauth-rfc7523bis-11, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9396, RFC 9449,
-//!   RFC 9728, draft-ietf-wimse-workload-creds (2026-08), draft-mcguinness-oauth-actor-profile.
+//!   with draft-ietf-oauth-rfc7523bis-11, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9396,
+//!   RFC 9449, RFC 9728, draft-ietf-wimse-workload-creds (2026-08),
+//!   draft-mcguinness-oauth-actor-profile.
 //!
 //! # Limits
 //! - [`ACT_DEPTH_MAX`], [`CHAIN_LEN_MAX`], [`ACCESS_TOKEN_LIFE_MAX`], [`ASSERTION_LIFE_MAX`],
