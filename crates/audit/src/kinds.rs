@@ -14,6 +14,10 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::AgentRegistered
         | EventKind::AgentStageChanged
         | EventKind::ServerRegistered
+        | EventKind::UpstreamRegistered
+        | EventKind::UpstreamRotated
+        | EventKind::UpstreamRetired
+        | EventKind::UpstreamLeased
         | EventKind::PolicyActivated
         | EventKind::SvidIssued
         | EventKind::JoinAllowed

@@ -63,6 +63,7 @@ mod tasks;
 mod tokens;
 mod trace;
 mod trees;
+mod upstreams;
 
 pub use access::AccessError;
 pub use agents::{
@@ -102,6 +103,7 @@ pub use tasks::{
 pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE};
 pub use trace::TraceError;
 pub use trees::TASK_RECORDS_MAX;
+pub use upstreams::{AddUpstream, AddUpstreamError, ChangeUpstreamError, ListUpstreamsError};
 
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,7 @@ answers! {
     OrderAnswer, order_answer, Order => aims_links::LaunchOrder;
     InstanceAnswer, instance_answer, Grant => aims_links::InstanceGrant;
     JoinAnswer, join_answer, Joined => aims_links::Joined;
+    CredentialAnswer, credential_answer, Credential => aims_links::CredentialLease;
 }
 
 /// Some conversions can't fail and some can; both end here.

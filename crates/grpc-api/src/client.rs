@@ -6,9 +6,9 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, JoinAsk, Joined,
-    LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord,
-    Svid, TokenCall, TokenReply, TreeClaim,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, JoinAsk, Joined, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree,
+    Refusal, RequestedRun, ShippedRecord, Svid, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence};
@@ -248,6 +248,18 @@ impl Control for Links {
             peer: "server",
             reason: refusal.reason,
         })
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        let ask = proto::CredentialAsk {
+            upstream: ask.upstream.to_string(),
+            version: ask.version,
+        };
+        read(self.client.clone().lease_credential(ask)).await
     }
 
     async fn tree_claim(&self, _: Id<Gateway>, task: Id<Task>) -> Result<TreeClaim, LinkError> {

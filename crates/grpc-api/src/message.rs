@@ -5,13 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aims_links::{
-    Chain, ChainHop, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, PrincipalFacts, Refusal,
-    ShippedRecord, Svid, TokenCall, TokenReply, TreeClaim,
+    Chain, ChainHop, CredentialLease, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant,
+    PrincipalFacts, Refusal, ShippedRecord, Svid, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::Point;
 use aims_model::approval::Asked;
 use aims_model::receipt::Ended;
-use aims_types::{Revision, Timestamp};
+use aims_types::{Revision, Secret, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -266,6 +266,24 @@ impl TryFrom<proto::TokenReply> for TokenReply {
             status: status.map_err(|error| malformed("status", &error))?,
             body: reply.body.into(),
         })
+    }
+}
+
+impl From<CredentialLease> for proto::Credential {
+    fn from(lease: CredentialLease) -> Self {
+        Self {
+            sealed: lease.sealed,
+            key: lease.key.expose().clone(),
+        }
+    }
+}
+
+impl From<proto::Credential> for CredentialLease {
+    fn from(credential: proto::Credential) -> Self {
+        Self {
+            sealed: credential.sealed,
+            key: Secret::new(credential.key),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ mod sessions;
 use std::sync::Arc;
 
 use aims_links::{
-    Admit, Attestation, Control, DelegateCall, EndedInstance, JoinAsk, OwnedTree, Refusal,
-    RequestedRun,
+    Admit, Attestation, Control, CredentialAsk, DelegateCall, EndedInstance, JoinAsk, OwnedTree,
+    Refusal, RequestedRun,
 };
 use aims_model::PointKind;
 use aims_types::Secret;
@@ -202,6 +202,18 @@ impl links_server::Links for Service {
         let approval = self.control.approval(id).await.map_err(unavailable)?;
         let answer = approval.map(|approval| Ok::<_, Refusal>(approval).into());
         Ok(Response::new(answer.unwrap_or_default()))
+    }
+
+    async fn lease_credential(
+        &self,
+        request: Request<proto::CredentialAsk>,
+    ) -> Answer<proto::CredentialAnswer> {
+        let gateway = Caller::of(&request)?.gateway()?;
+        let proto::CredentialAsk { upstream, version } = request.into_inner();
+        let upstream = text("upstream", &upstream)?;
+        let ask = CredentialAsk { upstream, version };
+        let lease = self.control.credential_lease(gateway, ask).await;
+        Ok(Response::new(lease.map_err(unavailable)?.into()))
     }
 
     async fn claim_tree(&self, request: Request<proto::TaskId>) -> Answer<proto::TreeAnswer> {

@@ -2,10 +2,11 @@
 //!
 //! # In scope
 //! - [`MasterKey`]: 32 bytes in a file of its own, readable by its owner only;
-//! - [`KeyStore`]: one encrypted private key per file, bound to its id, purpose and algorithm.
+//! - [`KeyStore`]: one encrypted private key per file, bound to its id, purpose and algorithm; data
+//!   keys sealed under the master key, which are stored elsewhere.
 //!
 //! # Out of scope
-//! - what keys are used for; rotation; hardware modules; secrets of upstream servers.
+//! - what keys are used for; rotation; hardware modules; what data keys seal.
 //!
 //! # Specifications
 //! - AES-256-GCM (NIST SP 800-38D) under HKDF-SHA256 (RFC 5869); keys in PKCS#8 (RFC 5958);
@@ -42,5 +43,6 @@ pub use master::{CreateMasterKeyError, LoadMasterKeyError, MASTER_KEY_PREFIX, Ma
 pub use purpose::{Purpose, UnknownPurpose};
 pub use record::{KEY_FILE_LEN_MAX, KeyInfo};
 pub use store::{
-    CreateKeyError, DestroyKeyError, KEYS_MAX, KeyStore, LoadKeyError, LoadedKey, OpenStoreError,
+    CreateKeyError, DATA_KEY_LEN, DestroyKeyError, KEYS_MAX, KeyStore, LoadKeyError, LoadedKey,
+    OpenStoreError,
 };

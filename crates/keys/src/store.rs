@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aims_crypto::{Alg, KeyError, PublicKey, SealError, SealKey, Signer, SigningKey};
-use aims_types::{Entropy, Id, Key};
+use aims_crypto::{Alg, KeyError, OpenError, PublicKey, SealError, SealKey, Signer, SigningKey};
+use aims_types::{Entropy, Id, Key, Secret};
 
 use crate::files::{self, Custody, FileError, TEMPORARY_PREFIX};
 use crate::record::{KEY_FILE_LEN_MAX, KeyInfo, Record};
@@ -12,6 +12,10 @@ use crate::{MasterKey, Purpose};
 
 /// Most keys in one store.
 pub const KEYS_MAX: usize = 1024;
+/// Length of a data key.
+pub const DATA_KEY_LEN: usize = 32;
+/// Keeps keys for data keys apart from all others that are derived from the master key.
+const DATA_KEY: &str = "data-key/";
 /// The file that tells a wrong master key from a damaged store.
 const CHECK_FILE: &str = "master.check";
 /// What the check file seals.
@@ -219,6 +223,30 @@ impl KeyStore {
             removed => removed?,
         }
         Ok(files::sync_directory(&self.directory)?)
+    }
+
+    /// Seals a data key under a key of its own, derived from the master key for `context`.
+    pub fn wrap(
+        &self,
+        context: &str,
+        data_key: &Secret<[u8; DATA_KEY_LEN]>,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, SealError> {
+        let seal = self.master.derive(&format!("{DATA_KEY}{context}"))?;
+        seal.seal(entropy, context.as_bytes(), data_key.expose())
+    }
+
+    /// The data key that was sealed for `context`.
+    pub fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Secret<Vec<u8>>, OpenError> {
+        let seal = self.master.derive(&format!("{DATA_KEY}{context}"));
+        let data_key = seal
+            .map_err(|_| OpenError)?
+            .open(context.as_bytes(), wrapped)?;
+        if data_key.expose().len() == DATA_KEY_LEN {
+            Ok(data_key)
+        } else {
+            Err(OpenError)
+        }
     }
 
     fn seal_key(&self, id: Id<Key>) -> Result<SealKey, SealError> {

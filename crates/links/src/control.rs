@@ -7,7 +7,7 @@ use std::time::Duration;
 use aims_model::approval::Asked;
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, Point, PolicyVersion,
-    Posture, Task, ToolServer,
+    Posture, Task, ToolServer, Upstream,
 };
 use aims_types::{self as types, Digest, Gateway, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
@@ -148,6 +148,8 @@ pub struct ControlState {
     pub policy: Arc<PolicyVersion>,
     /// The registered tool servers with their pins.
     pub servers: Arc<Vec<ToolServer>>,
+    /// The upstreams that may be asked, without those that are retired.
+    pub upstreams: Arc<Vec<Upstream>>,
     /// The keys whose signatures count.
     pub keys: Arc<Vec<EnrolledKey>>,
     /// What is cut off.
@@ -213,6 +215,25 @@ pub enum TreeClaim {
         /// In words.
         why: String,
     },
+}
+
+/// A gateway that wants to ask an upstream and lacks its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CredentialAsk {
+    /// The upstream.
+    pub upstream: Id<types::Upstream>,
+    /// The version that is in force at the gateway.
+    pub version: u32,
+}
+
+/// The credential of an upstream, as a gateway gets it for as long as its lease lasts. It opens for
+/// [`Upstream::binding`] alone, so that it can't go out to another host.
+#[derive(Debug, Clone)]
+pub struct CredentialLease {
+    /// The credential, sealed under `key`.
+    pub sealed: Vec<u8>,
+    /// The data key.
+    pub key: Secret<Vec<u8>>,
 }
 
 /// One hop of a chain with the facts that policies ask about its delegate.
@@ -329,6 +350,14 @@ pub trait Control: Send + Sync {
 
     /// A request for approval as it stands.
     async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError>;
+
+    /// Hands the credential of an upstream to a gateway that holds a lease, on record. A version
+    /// that is not in force any more is refused.
+    async fn credential_lease(
+        &self,
+        gateway: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError>;
 
     /// Makes the gateway the owner of a task's delegation tree, or says who is.
     async fn tree_claim(

@@ -20,9 +20,9 @@ mod vouch;
 
 pub use admit::{Admit, JoinAsk, Joined, Svid};
 pub use control::{
-    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree, PrincipalFacts, Refusal,
-    RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    Attestation, Chain, ChainHop, Control, ControlState, CredentialAsk, CredentialLease,
+    DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree,
+    PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 pub use enforce::{
     Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Tunnel,

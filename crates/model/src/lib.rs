@@ -1,4 +1,4 @@
-//! What AIMS knows: people, agents, tool servers, tasks, delegations, instances, and the records
+//! What AIMS knows: people, agents, tool servers, upstreams, tasks, delegations, instances, and the records
 //! of what happened to them.
 //!
 //! # In scope
@@ -26,6 +26,7 @@ pub mod record;
 pub mod server;
 pub mod task;
 pub mod text;
+pub mod upstream;
 
 pub use agent::Agent;
 pub use approval::Approval;
@@ -43,3 +44,4 @@ pub use record::{Event, EventKind, Record, RecordError, Source};
 pub use server::{ServerSpec, ToolPin, ToolServer};
 pub use task::{Run, Task};
 pub use text::{Text, TextError};
+pub use upstream::{RawUpstreamSpec, Upstream, UpstreamSpec};

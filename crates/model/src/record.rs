@@ -62,6 +62,14 @@ event_kinds! {
     AgentStageChanged = "agent.stage_changed",
     /// A tool server was registered.
     ServerRegistered = "server.registered",
+    /// An upstream was registered, with a credential that is on no record.
+    UpstreamRegistered = "upstream.registered",
+    /// The credential of an upstream was replaced.
+    UpstreamRotated = "upstream.rotated",
+    /// An upstream was retired: nothing is asked of it any more.
+    UpstreamRetired = "upstream.retired",
+    /// A gateway got the credential of an upstream, to be used toward its host alone.
+    UpstreamLeased = "upstream.leased",
     /// A policy version came into force.
     PolicyActivated = "policy.activated",
     /// A certificate was issued to a server, a node or a gateway.

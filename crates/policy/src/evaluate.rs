@@ -216,6 +216,16 @@ fn build(
             entities.push(entity(&resource, [("name", text(host))])?);
             (&schema.connect, resource)
         }
+        Action::Request {
+            upstream,
+            method,
+            path,
+        } => {
+            context.extend([("method", text(method)), ("path", text(path))]);
+            let resource = uid(&types.upstream, upstream.as_str());
+            entities.push(entity(&resource, [("name", text(upstream.as_str()))])?);
+            (&schema.request, resource)
+        }
     };
     entities.extend(target.entities.iter().cloned());
     let context = Context::from_pairs(

@@ -20,12 +20,17 @@ pub const ACQUIRE_SECS_MAX: u64 = 10;
 pub const BUSY_WAIT_SECS_MAX: u64 = 5;
 
 /// The migrations, in order: number, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (
         2,
         "points and trees",
         include_str!("../migrations/0002_points_and_trees.sql"),
+    ),
+    (
+        5,
+        "upstreams",
+        include_str!("../migrations/0005_upstreams.sql"),
     ),
 ];
 

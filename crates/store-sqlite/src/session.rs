@@ -2,10 +2,11 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Task, ToolServer, TreeOwner, Upstream,
 };
 use aims_store::{
-    Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
+    Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredCredential,
+    StoredGrant, Txn,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use crate::sql::failed;
 use crate::tables::{
     agents, approvals, cutoffs, grants, heads, instances, join_tokens, keys, leases, log,
-    materials, people, policies, replays, runs, servers, tasks, tree_owners,
+    materials, people, policies, replays, runs, servers, tasks, tree_owners, upstreams,
 };
 
 /// A transaction. Dropping it rolls back.
@@ -132,6 +133,25 @@ impl Reader for Session {
 
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error> {
         run!(self, servers::all)
+    }
+
+    async fn upstream_by_name(&mut self, name: &Name) -> Result<Option<Upstream>, Error> {
+        run!(self, upstreams::by_name, name)
+    }
+
+    async fn upstream(&mut self, id: Id<types::Upstream>) -> Result<Option<Upstream>, Error> {
+        run!(self, upstreams::by_id, id)
+    }
+
+    async fn upstreams(&mut self) -> Result<Vec<Upstream>, Error> {
+        run!(self, upstreams::all)
+    }
+
+    async fn credential(
+        &mut self,
+        upstream: Id<types::Upstream>,
+    ) -> Result<Option<StoredCredential>, Error> {
+        run!(self, upstreams::credential, upstream)
     }
 
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error> {
@@ -283,6 +303,22 @@ impl Txn for Session {
 
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error> {
         run!(self, servers::insert, server)
+    }
+
+    async fn upstream_insert(&mut self, upstream: &Upstream) -> Result<(), Error> {
+        run!(self, upstreams::insert, upstream)
+    }
+
+    async fn upstream_update(&mut self, upstream: &Upstream) -> Result<(), Error> {
+        run!(self, upstreams::update, upstream)
+    }
+
+    async fn credential_put(&mut self, credential: &StoredCredential) -> Result<(), Error> {
+        run!(self, upstreams::put, credential)
+    }
+
+    async fn credential_remove(&mut self, upstream: Id<types::Upstream>) -> Result<(), Error> {
+        run!(self, upstreams::forget, upstream)
     }
 
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error> {

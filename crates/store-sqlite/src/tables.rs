@@ -18,3 +18,4 @@ pub(crate) mod runs;
 pub(crate) mod servers;
 pub(crate) mod tasks;
 pub(crate) mod tree_owners;
+pub(crate) mod upstreams;

@@ -16,6 +16,7 @@ mod points;
 mod replay;
 mod sample;
 mod snapshots;
+mod upstreams;
 
 use std::fmt;
 use std::pin::Pin;
@@ -102,6 +103,9 @@ claims! {
     replay::what_expired_is_forgotten,
     snapshots::a_look_up_does_not_move,
     snapshots::an_uncommitted_change_is_seen_by_itself_only,
+    upstreams::upstreams_round_trip,
+    upstreams::a_credential_is_replaced_and_forgotten,
+    upstreams::a_credential_belongs_to_an_upstream,
 }
 
 /// Tries every claim on a store of its own, which `fresh` makes; it must be empty.

@@ -2,7 +2,7 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Source, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Source, Task, ToolServer, TreeOwner, Upstream,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 use async_trait::async_trait;
@@ -29,6 +29,19 @@ pub struct StoredGrant {
     pub task: Id<types::Task>,
     /// The compact JWS.
     pub jws: String,
+}
+
+/// The credential of an upstream: sealed under a data key, which is sealed under the master key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCredential {
+    /// The upstream.
+    pub upstream: Id<types::Upstream>,
+    /// Its version.
+    pub version: u32,
+    /// The data key, sealed.
+    pub wrapped_key: Vec<u8>,
+    /// The credential, sealed under the data key for [`Upstream::binding`].
+    pub sealed: Vec<u8>,
 }
 
 /// What a single-use value was used for.
@@ -131,6 +144,17 @@ pub trait Reader: Send {
     async fn server_by_name(&mut self, name: &Name) -> Result<Option<ToolServer>, Error>;
     /// All tool servers, oldest first.
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error>;
+    /// An upstream by name, retired ones too.
+    async fn upstream_by_name(&mut self, name: &Name) -> Result<Option<Upstream>, Error>;
+    /// An upstream by id.
+    async fn upstream(&mut self, id: Id<types::Upstream>) -> Result<Option<Upstream>, Error>;
+    /// All upstreams, oldest first.
+    async fn upstreams(&mut self) -> Result<Vec<Upstream>, Error>;
+    /// The sealed credential of an upstream.
+    async fn credential(
+        &mut self,
+        upstream: Id<types::Upstream>,
+    ) -> Result<Option<StoredCredential>, Error>;
     /// The policy version in force.
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error>;
     /// A policy version by id.
@@ -217,6 +241,14 @@ pub trait Txn: Reader {
     async fn agent_update(&mut self, agent: &Agent) -> Result<(), Error>;
     /// Registers a tool server.
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error>;
+    /// Registers an upstream.
+    async fn upstream_insert(&mut self, upstream: &Upstream) -> Result<(), Error>;
+    /// Changes an upstream, that is, counts its credential on or retires it.
+    async fn upstream_update(&mut self, upstream: &Upstream) -> Result<(), Error>;
+    /// Stores the credential of an upstream, in place of the one before.
+    async fn credential_put(&mut self, credential: &StoredCredential) -> Result<(), Error>;
+    /// Forgets the credential of an upstream; nothing happens if there is none.
+    async fn credential_remove(&mut self, upstream: Id<types::Upstream>) -> Result<(), Error>;
     /// Brings a policy version into force.
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error>;
     /// Starts a task.

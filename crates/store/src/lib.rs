@@ -41,7 +41,8 @@ mod contract;
 mod error;
 
 pub use contract::{
-    Domain, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, Store, StoredGrant, Txn,
+    Domain, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, Store, StoredCredential,
+    StoredGrant, Txn,
 };
 pub use error::Error;
 

@@ -57,6 +57,8 @@ kinds! {
     Task = "tsk",
     /// One token (`jti`).
     Token = "tok",
+    /// A registered HTTPS server elsewhere.
+    Upstream = "ups",
 }
 
 /// An identifier of a `K`: 48 bits of milliseconds, then 80 random bits.

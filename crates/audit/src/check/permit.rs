@@ -29,6 +29,11 @@ struct Actor {
 enum Resource<'a> {
     Tool(Name, &'a str),
     Host(&'a str, u16),
+    Request {
+        upstream: Name,
+        method: &'a str,
+        path: &'a str,
+    },
 }
 
 impl Claims {
@@ -168,6 +173,13 @@ impl<'a> Resource<'a> {
             let port = port.map_err(|_| resource.missing("port"))?;
             return Ok(Self::Host(resource.text("host")?, port));
         }
+        if resource.members.contains("upstream") {
+            return Ok(Self::Request {
+                upstream: resource.parsed("upstream")?,
+                method: resource.text("method")?,
+                path: resource.text("path")?,
+            });
+        }
         Ok(Self::Tool(
             resource.parsed("server")?,
             resource.text("tool")?,
@@ -182,6 +194,14 @@ impl<'a> Resource<'a> {
             .any(|detail| match (self, detail) {
                 (Self::Tool(server, tool), Detail::Tools(tools)) => tools.names(server, tool),
                 (Self::Host(host, port), Detail::Egress(egress)) => egress.names(host, *port),
+                (
+                    Self::Request {
+                        upstream,
+                        method,
+                        path,
+                    },
+                    Detail::Http(http),
+                ) => http.names(upstream, method, path),
                 _ => false,
             })
     }

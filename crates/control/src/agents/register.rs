@@ -240,6 +240,9 @@ async fn refuse_borrowed_identity(
     if reader.server_by_name(name).await?.is_some() {
         return Err(borrowed("the name of a tool server"));
     }
+    if reader.upstream_by_name(name).await?.is_some() {
+        return Err(borrowed("the name of an upstream"));
+    }
     Ok(())
 }
 

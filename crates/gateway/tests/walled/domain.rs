@@ -118,6 +118,7 @@ impl Domain {
                 activated_at: self.started,
             }),
             servers: Arc::new(vec![server]),
+            upstreams: Arc::default(),
             keys: Arc::new(vec![
                 enrolled(&self.token, KeyPurpose::Token, KeyOwner::Server),
                 enrolled(&self.grant, KeyPurpose::Grant, KeyOwner::Server),

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aims_crypto::sha256;
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
-    TreeClaim,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence, Point};
@@ -152,6 +152,14 @@ impl Control for FakeControl {
     async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
         let there = id == rich::approval().id;
         self.hear(id, there.then(rich::approval)).await
+    }
+
+    async fn credential_lease(
+        &self,
+        gateway: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        self.answer((gateway, ask), rich::credential()).await
     }
 
     async fn tree_claim(
@@ -327,6 +335,23 @@ async fn what_a_gateway_asks_for_arrives_in_the_name_of_its_certificate() {
             Ok(rich::approval())
         };
         check(&world, &(me, rich::asked()), &got, &expected);
+    }
+    for refuses in [true, false] {
+        world.control.refuses.store(refuses, Ordering::SeqCst);
+        let ask = CredentialAsk {
+            upstream: Id::from_u128(11),
+            version: u32::MAX,
+        };
+        let got = links.credential_lease(other, ask).await.unwrap();
+        assert_eq!(world.control.take(), [format!("{:?}", (me, ask))]);
+        // `Debug` does not show a key.
+        let parts = |lease: CredentialLease| (lease.sealed, lease.key.expose().clone());
+        let expected = if refuses {
+            Err(rich::refusal())
+        } else {
+            Ok(parts(rich::credential()))
+        };
+        assert_eq!(got.map(parts), expected);
     }
     for (id, there) in [(rich::approval().id, true), (Id::from_u128(1), false)] {
         let got = links.approval(id).await.unwrap();

@@ -183,6 +183,13 @@ pub(super) fn lease() -> LeaseGrant {
     }
 }
 
+pub(super) fn credential() -> CredentialLease {
+    CredentialLease {
+        sealed: vec![0, 255, 7],
+        key: Secret::new(vec![1; 32]),
+    }
+}
+
 pub(super) fn asked() -> Asked {
     Asked {
         task: Id::from_u128(4),
@@ -261,6 +268,7 @@ pub(super) fn state(revision: u64) -> ControlState {
             tools: pins(),
             registered_at: at(1),
         }]),
+        upstreams: Arc::new(vec![upstream()]),
         keys: Arc::new(vec![EnrolledKey {
             kid: "kid".to_owned(),
             jwk: "{}".to_owned(),
@@ -272,6 +280,21 @@ pub(super) fn state(revision: u64) -> ControlState {
         }]),
         cutoffs: cutoffs(1),
         approvals: Arc::new(vec![approval()]),
+    }
+}
+
+fn upstream() -> Upstream {
+    let spec = r#"{"url":"https://[::1]:8443","private":true,"headers":{"x-version":"1"},
+        "endpoints":[{"methods":["POST"],"path":"/v1"}]}"#;
+    Upstream {
+        id: Id::from_u128(11),
+        name: "model".parse().unwrap(),
+        purpose: LETTERS.parse().unwrap(),
+        spec: serde_json::from_str(spec).unwrap(),
+        version: u32::MAX,
+        registered_at: at(1),
+        rotated_at: Some(at(2)),
+        retired_at: None,
     }
 }
 

@@ -53,6 +53,7 @@ fn routes() -> Vec<Route> {
         GATEWAYS HeadOfRecords head_of_records(proto::Done::default());
         GATEWAYS AskApproval ask_approval(proto::ApprovalAsk::default());
         GATEWAYS Approval approval(proto::ApprovalId::default());
+        GATEWAYS LeaseCredential lease_credential(proto::CredentialAsk::default());
         GATEWAYS ClaimTree claim_tree(proto::TaskId::default());
         GATEWAYS ReleaseTrees release_trees(proto::OwnedTrees::default());
         GATEWAYS TaskRecords task_records(proto::TaskRecordsAsk::default());

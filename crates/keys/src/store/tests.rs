@@ -261,3 +261,19 @@ fn a_file_that_is_too_long_is_refused() {
         Err(LoadKeyError::InternalFile(_))
     ));
 }
+
+#[test]
+fn a_data_key_opens_only_for_its_context_under_its_master_key() {
+    let (one, other) = (World::new(), World::new());
+    let (store, foreign) = (one.open().unwrap(), other.open().unwrap());
+    let key = Secret::new([7; 32]);
+    let wrapped = store.wrap("upstream/a/1", &key, &SystemEntropy).unwrap();
+    assert!(!wrapped.windows(8).any(|part| part == [7; 8]));
+    assert_eq!(
+        store.unwrap("upstream/a/1", &wrapped).unwrap().expose(),
+        &[7; 32]
+    );
+    assert!(store.unwrap("upstream/a/2", &wrapped).is_err());
+    assert!(foreign.unwrap("upstream/a/1", &wrapped).is_err());
+    assert!(store.unwrap("upstream/a/1", &wrapped[1..]).is_err());
+}

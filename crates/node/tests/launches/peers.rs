@@ -243,6 +243,14 @@ impl Control for Server {
         unavailable()
     }
 
+    async fn credential_lease(
+        &self,
+        _: Id<types::Gateway>,
+        _: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        unavailable()
+    }
+
     async fn tree_claim(
         &self,
         _: Id<types::Gateway>,

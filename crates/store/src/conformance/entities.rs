@@ -273,6 +273,10 @@ pub(super) async fn what_is_not_there_is_not_found(store: Arc<dyn Store>) -> Out
     same!(reader.agent_by_name(&name).await?, None);
     same!(reader.server_by_name(&name).await?, None);
     same!(reader.servers().await?, []);
+    same!(reader.upstream(Id::from_u128(1)).await?, None);
+    same!(reader.upstream_by_name(&name).await?, None);
+    same!(reader.upstreams().await?, []);
+    same!(reader.credential(Id::from_u128(1)).await?, None);
     same!(reader.policy_current().await?, None);
     same!(reader.policy(Id::from_u128(1)).await?, None);
     same!(reader.task(Id::from_u128(1)).await?, None);

@@ -8,6 +8,7 @@ use aims_json::Object;
 use aims_model::approval::Asked;
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
+use aims_model::upstream::{RawBounds, RawCredentialUse, RawEndpoint, RawUpstreamSpec, Upstream};
 use aims_model::{
     Agent, Approval, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance,
     JoinToken, KeyOwner, KeyPurpose, LeaseRow, Person, Point, PointKind, PolicyVersion, Posture,
@@ -112,6 +113,31 @@ pub(super) fn server(n: u128) -> Outcome<ToolServer> {
             description: format!("two\nlines, a tab\t, a NUL \0 and {LETTERS}"),
         }],
         registered_at: at(3),
+    })
+}
+
+pub(super) fn upstream(n: u128) -> Outcome<Upstream> {
+    let spec = RawUpstreamSpec {
+        url: "https://models.example:8443".to_owned(),
+        ca: None,
+        private: true,
+        credential: RawCredentialUse::default(),
+        headers: BTreeMap::from([("x-version".to_owned(), "2026-01-01".to_owned())]),
+        endpoints: vec![RawEndpoint {
+            methods: vec!["GET".to_owned(), "POST".to_owned()],
+            path: "/v1".to_owned(),
+        }],
+        limits: RawBounds::default(),
+    };
+    Ok(Upstream {
+        id: Id::from_u128(n),
+        name: name("upstream", n)?,
+        purpose: LETTERS.parse()?,
+        spec: spec.try_into()?,
+        version: 1,
+        registered_at: at(3),
+        rotated_at: None,
+        retired_at: None,
     })
 }
 
