@@ -30,6 +30,7 @@ use crate::records::{self, Action};
 use crate::state::State;
 use crate::tool::ToolHost;
 use crate::trees::Trees;
+use crate::upstream::Upstreams;
 
 /// Everything that requests need.
 pub(crate) struct Core {
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) denials: Denials,
     /// The rights to a tunnel that are left.
     pub(crate) tunnels: Arc<Semaphore>,
+    /// What requests to upstreams need.
+    pub(crate) upstreams: Upstreams,
     pub(crate) tools: Arc<dyn ToolHost>,
     pub(crate) tasks: TaskTracker,
     /// Nothing new starts.

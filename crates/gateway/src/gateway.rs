@@ -38,7 +38,8 @@ use crate::tool::ToolHost;
 use crate::tool::uids::Uids;
 use crate::tool::walled::WalledHost;
 use crate::trees::Trees;
-use crate::{egress, inspect, lease, mcp, records, trees};
+use crate::upstream::Upstreams;
+use crate::{egress, inspect, lease, mcp, records, trees, upstream};
 
 /// Uids beyond those of sessions, for servers that are inspected.
 const UIDS_EXTRA: u32 = 16;
@@ -123,6 +124,7 @@ impl Gateway {
             },
             sessions: Sessions::new(limits.sessions, limits.sessions_per_instance),
             tunnels: Arc::new(Semaphore::new(limits.tunnels)),
+            upstreams: Upstreams::new(limits.requests),
             denials: Denials::new(limits.denials_per_window, limits.denial_window),
             config,
             control,
@@ -201,6 +203,9 @@ impl Gateway {
 #[async_trait]
 impl Endpoint for Gateway {
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
+        if upstream::is_meant(request.uri()) {
+            return Ok(upstream::answer(&self.core, request).await);
+        }
         Ok(mcp::endpoint::answer(&self.core, request).await)
     }
 
@@ -262,6 +267,7 @@ impl Enforce for Gateway {
             }
             Err(reason) => {
                 self.core.state.store(None);
+                self.core.upstreams.forget();
                 offered.ended = unheard;
                 offered.ended.add(self.core.live.cut_all().await);
                 metrics::counter!("aims_gateway_unusable_states_total").increment(1);
@@ -278,7 +284,10 @@ impl Gateway {
     async fn take_over(&self, state: Arc<State>, control: &ControlState) -> Applied {
         let revision = state.revision;
         self.core.state.store(Some(Arc::clone(&state)));
-        let ended = self.core.live.cut(&state.cutoffs).await;
+        self.core.upstreams.took_over(&state);
+        let mut ended = self.core.live.cut(&state.cutoffs).await;
+        let current = |upstream| state.is_current(upstream);
+        ended.add(self.core.live.cut_requests(current).await);
         self.core.lease.took_over(revision);
         let instances = control.cutoffs.iter().filter_map(|cut| match cut.subject {
             Subject::Instance(id) => Some(id),

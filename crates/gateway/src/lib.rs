@@ -6,8 +6,8 @@
 //! message by a strict parser, once; the tool server runs in walls of its own.
 //!
 //! # In scope
-//! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; CONNECT tunnels;
-//!   inspection of tool servers that are to be registered;
+//! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; requests to
+//!   upstreams, to which it adds their credentials; CONNECT tunnels; inspection of tool servers that are to be registered;
 //! - calls that wait for a person's approval, which is used once;
 //! - the durable log of intents, outcomes and denials, and handing it over to the server;
 //! - taking over states, and ending what they cut off before they are acknowledged;
@@ -49,6 +49,7 @@ mod stream;
 mod tool;
 mod trees;
 mod unserved;
+mod upstream;
 
 pub use config::{EdgeConfig, EgressConfig, GatewayConfig, GatewayLimits};
 pub use gateway::Gateway;

@@ -34,6 +34,19 @@ pub(crate) enum Resource {
         /// The port.
         port: u16,
     },
+    /// A request to an upstream.
+    Request {
+        /// The upstream.
+        upstream: Name,
+        /// The version of its credential.
+        version: u32,
+        /// The method.
+        method: &'static str,
+        /// The path.
+        path: String,
+        /// Whether there is a query, which the digest of the message covers.
+        query: bool,
+    },
 }
 
 /// One action, by its digests.
@@ -54,6 +67,7 @@ impl Resource {
         match self {
             Self::Tool { .. } => "tools/call",
             Self::Host { .. } => "CONNECT",
+            Self::Request { .. } => "http/request",
         }
     }
 
@@ -66,6 +80,18 @@ impl Resource {
             Self::Host { host, port } => Object::new()
                 .with("host", short(host))
                 .with("port", u64::from(*port)),
+            Self::Request {
+                upstream,
+                version,
+                method,
+                path,
+                query,
+            } => Object::new()
+                .with("upstream", upstream.as_str())
+                .with("version", u64::from(*version))
+                .with("method", *method)
+                .with("path", path.as_str())
+                .with("query", *query),
         })
     }
 }

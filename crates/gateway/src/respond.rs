@@ -71,6 +71,15 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
+/// An answer in the form of problem details (RFC 9457), with more members.
+pub(crate) fn problem(status: StatusCode, title: &str, members: Object) -> Response<Body> {
+    let members = members
+        .with("title", title)
+        .with("status", u64::from(status.as_u16()));
+    let body = Value::from(members).to_string();
+    bytes(status, "application/problem+json", body.into_bytes())
+}
+
 /// What is not there, and what is not for the caller: one answer.
 pub(crate) fn not_found() -> Response<Body> {
     error(
@@ -242,6 +251,20 @@ impl Lesson {
             data: Some(data.into()),
         };
         build::error(Some(id), &error)
+    }
+
+    /// The members of the problem that answers a request to an upstream (RFC 9457).
+    pub(crate) fn problem(&self, decision: Id<types::Decision>, task: Id<types::Task>) -> Object {
+        let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
+        Object::new()
+            .with("code", "denied")
+            .with("detail", self.message.as_str())
+            .with("rule", self.rule.as_str())
+            .with("argument", text(&self.argument))
+            .with("would_allow", text(&self.would_allow))
+            .with("how_to_ask", self.how_to_ask.as_str())
+            .with("decision_id", decision.to_string())
+            .with("trace", format!("aims trace {task}"))
     }
 
     /// The text of the refusal of a connection.

@@ -10,9 +10,10 @@ use aims_json::Limits;
 use aims_links::ControlState;
 use aims_model::{
     Approval, EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
+    Upstream,
 };
 use aims_policy::{PolicySet, Schema, SchemaSource, ServerTools, ToolShape};
-use aims_types::{Digest, Id, Name, Person, Revision, Timestamp};
+use aims_types::{self as types, Digest, Id, Name, Person, Revision, Timestamp};
 
 /// One consistent state at one revision.
 pub(crate) struct State {
@@ -24,6 +25,7 @@ pub(crate) struct State {
     /// The approvals that were given and not used, by what they answer.
     approvals: HashMap<Digest, Vec<Approval>>,
     servers: HashMap<Name, RegisteredServer>,
+    upstreams: HashMap<Name, Arc<Upstream>>,
     keys: Keys,
     /// What the policies were compiled from.
     source: Arc<Vec<ToolServer>>,
@@ -77,6 +79,8 @@ impl State {
             };
             servers.insert(server.name.clone(), registered);
         }
+        let upstreams = control.upstreams.iter();
+        let upstreams = upstreams.map(|one| (one.name.clone(), Arc::new(one.clone())));
         let mut approvals: HashMap<Digest, Vec<Approval>> = HashMap::new();
         for approval in control.approvals.iter() {
             let same = approvals.entry(approval.digest).or_default();
@@ -90,6 +94,7 @@ impl State {
             policies,
             cutoffs: CutOffs::new(control.cutoffs.iter()),
             servers,
+            upstreams: upstreams.collect(),
             keys: Keys::parse(&control.keys)?,
             source: Arc::clone(&control.servers),
         })
@@ -98,6 +103,17 @@ impl State {
     /// The registered server with this name.
     pub(crate) fn server(&self, name: &Name) -> Option<&RegisteredServer> {
         self.servers.get(name)
+    }
+
+    /// The upstream with this name.
+    pub(crate) fn upstream(&self, name: &Name) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    /// Whether this version of the upstream's credential is in force.
+    pub(crate) fn is_current(&self, (id, version): (Id<types::Upstream>, u32)) -> bool {
+        let is_it = |one: &Arc<Upstream>| one.id == id && one.version == version;
+        self.upstreams.values().any(is_it)
     }
 
     /// The approvals that are said to answer the question with this digest.

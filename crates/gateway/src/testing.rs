@@ -238,6 +238,7 @@ impl World {
             issuer: ISSUER.to_owned(),
             policy: Arc::new(policy_version(policy)),
             servers: Arc::new(vec![server]),
+            upstreams: Arc::default(),
             keys: Arc::new(enrolled(&keys)),
             cutoffs: Arc::default(),
             approvals: Arc::default(),

@@ -38,6 +38,7 @@ mod trust;
 mod verifier;
 
 pub use aims_x509::PeerId;
+pub use clock::time_provider;
 pub use config::{
     ClientAuth, ConfigError, Settings, client_config, pinned_client_config, server_config,
 };

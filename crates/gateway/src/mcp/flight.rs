@@ -212,7 +212,7 @@ impl Flight {
 }
 
 /// Sends what is left to send. Until the agent has read it all, a cut-off still ends it.
-pub(super) async fn deliver(
+pub(crate) async fn deliver(
     writer: Writer,
     last: Option<Vec<u8>>,
     live: &Live,

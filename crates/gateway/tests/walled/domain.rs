@@ -11,9 +11,10 @@ use aims_gateway::Gateway;
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_links::{
-    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, PrincipalFacts,
-    Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    Attestation, Chain, ChainHop, Control, ControlState, CredentialAsk, CredentialLease,
+    DelegateCall, EndedInstance, Endpoint, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant,
+    LinkError, OwnedTree, PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall,
+    TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
@@ -359,6 +360,14 @@ impl Control for Domain {
 
     async fn approval(&self, _: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
         Ok(None)
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<types::Gateway>,
+        _: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        unused()
     }
 
     async fn tree_claim(

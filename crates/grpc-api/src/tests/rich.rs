@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_links::{
-    Chain, ChainHop, ControlState, InstanceGrant, Joined, LaunchOrder, LeaseGrant, PrincipalFacts,
-    Refusal, ShippedRecord, Svid,
+    Chain, ChainHop, ControlState, CredentialLease, InstanceGrant, Joined, LaunchOrder, LeaseGrant,
+    PrincipalFacts, Refusal, ShippedRecord, Svid,
 };
 use aims_model::approval::{self, Asked};
 use aims_model::evidence::{Arguments, Measured};
@@ -14,9 +14,9 @@ use aims_model::receipt::{Ended, UnknownEffect};
 use aims_model::{
     Agent, Approval, Assurance, CutOff, EnrolledKey, Evidence, EvidenceGap, Expected, KeyOwner,
     KeyPurpose, Person, Point, PolicyVersion, Posture, Role, ServerSpec, Subject, Task, ToolPin,
-    ToolServer, agent, task,
+    ToolServer, Upstream, agent, task,
 };
-use aims_types::{Id, Revision, Timestamp};
+use aims_types::{Id, Revision, Secret, Timestamp};
 
 const LETTERS: &str = "naïve \"text\" — 日本語";
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use aims_crypto::base64url;
 use aims_lease::Terms;
 use aims_links::{
-    Attestation, Body, Chain, ConnectReply, Control, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
-    ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    Attestation, Body, Chain, ConnectReply, Control, CredentialAsk, CredentialLease, DelegateCall,
+    EndedInstance, Endpoint, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError,
+    OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{
