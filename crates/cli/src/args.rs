@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Tool servers that agents may be given.
     #[command(subcommand)]
     Tools(ToolsCommand),
+    /// HTTPS servers elsewhere that agents ask with a credential that they never have.
+    #[command(subcommand)]
+    Upstream(UpstreamCommand),
     /// The organisation's policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -295,6 +298,36 @@ pub(crate) enum ToolsCommand {
     },
     /// Lists the tool servers.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpstreamCommand {
+    /// Registers an upstream with its credential, which is sealed and shown to nobody again.
+    Add {
+        /// Its name, unique for ever: agents ask `http://127.0.0.1:8710/http/NAME/…`.
+        name: String,
+        /// Where it is and what may be asked of it.
+        #[arg(long, value_name = "FILE")]
+        manifest: PathBuf,
+        /// A file with the credential; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Lists the upstreams.
+    List,
+    /// Replaces the credential; what is under way with the one before ends.
+    Rotate {
+        /// Its name.
+        name: String,
+        /// A file with the new credential; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Retires an upstream for ever; its credential is forgotten, its name stays taken.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

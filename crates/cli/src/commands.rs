@@ -13,6 +13,7 @@ mod setup;
 mod task;
 mod tools;
 mod trace;
+mod upstream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Command::Person(command) => person::run(command, client, output).await?,
         Command::Agent(command) => agent::run(command, client()?, output).await?,
         Command::Tools(command) => tools::run(command, client()?, output).await?,
+        Command::Upstream(command) => upstream::run(command, client()?, output).await?,
         Command::Policy(command) => policy::run(command, client()?, output).await?,
         Command::Task(command) => task::run(command, client()?, output).await?,
         Command::Run {

@@ -9,6 +9,9 @@ use aims_authority::Authority;
 use aims_json::{Limits, Object, Value};
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
+use aims_model::upstream::{
+    RawBounds, RawCredentialUse, RawEndpoint, RawUpstreamSpec, UpstreamSpec,
+};
 use aims_model::{Expected, ServerSpec, Text};
 use aims_node::evidence::{measure_closure, measure_file};
 use aims_types::{Name, Timestamp};
@@ -98,6 +101,43 @@ enum AllowManifest {
     },
     /// One host by CONNECT.
     Host { host: String, port: u16 },
+    /// Requests to one upstream, with what is allowed of each member of the body.
+    Upstream {
+        upstream: String,
+        methods: Vec<String>,
+        path: String,
+        query: Option<String>,
+        body: RawBody,
+    },
+}
+
+/// What a body may be.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawBody {
+    /// `"any"`.
+    Word(String),
+    /// One JSON object with these members; none at all is no body.
+    Members(toml::Table),
+}
+
+/// An upstream's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamManifest {
+    pub(crate) purpose: String,
+    url: String,
+    /// A file with certificates.
+    ca: Option<PathBuf>,
+    #[serde(default)]
+    private: bool,
+    #[serde(default)]
+    credential: RawCredentialUse,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    endpoints: Vec<RawEndpoint>,
+    #[serde(default)]
+    limits: RawBounds,
 }
 
 /// Reads a manifest; an unknown key is an error with its line.
@@ -170,6 +210,27 @@ impl ToolsManifest {
     }
 }
 
+impl UpstreamManifest {
+    /// What the manifest in `file` describes; its certificates are named from where it is.
+    pub(crate) fn spec(self, file: &Path) -> Result<UpstreamSpec> {
+        let ca = self.ca.map(|ca| {
+            let path = file.parent().unwrap_or(Path::new("")).join(ca);
+            fs::read_to_string(&path).with_context(|| format!("`{}`", path.display()))
+        });
+        let raw = RawUpstreamSpec {
+            url: self.url,
+            ca: ca.transpose()?,
+            private: self.private,
+            credential: self.credential,
+            headers: self.headers,
+            endpoints: self.endpoints,
+            limits: self.limits,
+        };
+        raw.try_into()
+            .with_context(|| format!("the manifest `{}`", file.display()))
+    }
+}
+
 impl TaskManifest {
     /// When the task ends, if it starts at `now`.
     pub(crate) fn deadline(&self, now: Timestamp) -> Result<Timestamp> {
@@ -225,6 +286,29 @@ impl AllowManifest {
                 .with("host", host.as_str())
                 .with("port", u64::from(*port))
                 .into(),
+            Self::Upstream {
+                upstream,
+                methods,
+                path,
+                query,
+                body,
+            } => {
+                let methods: Vec<Value> = methods.iter().map(|m| Value::from(m.as_str())).collect();
+                let body = match body {
+                    RawBody::Word(word) => Value::from(word.as_str()),
+                    RawBody::Members(members) => value_of(members)?,
+                };
+                let detail = Object::new()
+                    .with("type", "http_request")
+                    .with("upstream", upstream.as_str())
+                    .with("methods", methods)
+                    .with("path", path.as_str())
+                    .with("body", body);
+                match query {
+                    Some(query) => detail.with("query", query.as_str()).into(),
+                    None => detail.into(),
+                }
+            }
         })
     }
 }
@@ -254,6 +338,13 @@ mod tests {
         [[allow]]
         host = "pypi.org"
         port = 443
+
+        [[allow]]
+        upstream = "model"
+        methods = ["POST"]
+        path = "/v1/chat/completions"
+        body.model = { one_of = ["small"] }
+        body.messages = "any"
     "#;
 
     fn task(text: &str) -> Result<Authority> {
@@ -265,12 +356,19 @@ mod tests {
     #[test]
     fn a_task_manifest_is_the_authority_that_it_names() {
         let authority = task(TASK).unwrap();
-        assert_eq!(authority.details().len(), 2);
+        assert_eq!(authority.details().len(), 3);
         assert_eq!(authority.limits().uses(), Some(50));
         let until = authority.limits().not_after().unwrap();
         assert_eq!(until, Timestamp::from_unix_secs(1_000_000 + 20 * 60));
         let wire = authority.to_value().to_string();
-        for part in ["git_log", "/srv/repo", "pypi.org", "443"] {
+        for part in [
+            "git_log",
+            "/srv/repo",
+            "pypi.org",
+            "443",
+            "/v1/chat/completions",
+            "one_of",
+        ] {
             assert!(wire.contains(part), "{part} in {wire}");
         }
     }
@@ -290,6 +388,14 @@ mod tests {
             (
                 TASK.replace("port = 443", "port = 443\n        tools = []"),
                 "host and tools",
+            ),
+            (
+                TASK.replace("methods = [\"POST\"]", "methods = [\"CONNECT\"]"),
+                "an unknown method",
+            ),
+            (
+                TASK.replace("/v1/chat/completions", "/v1/../v2"),
+                "a path that climbs",
             ),
             (TASK.replace("\"git_log\", \"git_show\"", ""), "no tool"),
         ] {

@@ -9,6 +9,7 @@ mod policy;
 mod servers;
 mod tasks;
 mod token;
+mod upstreams;
 
 use aims_control::{Committed, ControlPlane};
 use aims_types::Revision;
@@ -40,6 +41,9 @@ impl Admin {
             .route("/v1/agents/{name}/suspend", post(agents::suspend))
             .route("/v1/agents/{name}/retire", post(agents::retire))
             .route("/v1/servers", get(servers::list).post(servers::register))
+            .route("/v1/upstreams", get(upstreams::list).post(upstreams::add))
+            .route("/v1/upstreams/{name}/rotate", post(upstreams::rotate))
+            .route("/v1/upstreams/{name}/retire", post(upstreams::retire))
             .route("/v1/policy", get(policy::current).post(policy::activate))
             .route("/v1/tasks", get(tasks::list).post(tasks::start))
             .route("/v1/tasks/{id}", get(tasks::show))

@@ -95,6 +95,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("unknown_person", StatusCode::NOT_FOUND),
     ("unknown_policy", StatusCode::NOT_FOUND),
     ("unknown_task", StatusCode::NOT_FOUND),
+    ("unknown_upstream", StatusCode::NOT_FOUND),
     // The state of things stands against it.
     ("agent_not_active", StatusCode::CONFLICT),
     ("already_removed", StatusCode::CONFLICT),
@@ -118,6 +119,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("server_key_in_use", StatusCode::CONFLICT),
     ("task_ended", StatusCode::CONFLICT),
     ("task_frozen", StatusCode::CONFLICT),
+    ("upstream_retired", StatusCode::CONFLICT),
     // What is asked for can't be done as it is written.
     ("answer_foreign_key", StatusCode::UNPROCESSABLE_ENTITY),
     ("answer_from_future", StatusCode::UNPROCESSABLE_ENTITY),
@@ -126,6 +128,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("answer_too_old", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_answer", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_consent", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_credential", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_deadline", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_environment", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_evidence", StatusCode::UNPROCESSABLE_ENTITY),

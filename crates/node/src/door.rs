@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_authority::is_http_path;
 use aims_json::Object;
 use aims_links::{Body, Endpoint, LinkError, Refusal};
 use aims_mcp::build::{self, ErrorAnswer};
@@ -42,6 +43,8 @@ pub const CONNECTIONS_MAX: usize = 64;
 pub const SUBAGENTS_MAX: usize = 8;
 /// Where an instance asks for a sub-agent; everything else is for the gateway.
 const DELEGATIONS: &str = "/delegations";
+/// Where an instance asks upstreams, through the gateway, which adds their credentials.
+const UPSTREAMS: &str = "/http/";
 /// How long the head of a request may take, and then its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection that could not be accepted, for want of descriptors for example.
@@ -142,6 +145,7 @@ impl Door {
     async fn pass(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (head, body) = request.into_parts();
         let path = own_path(&head.uri).ok_or(Problem::Broken)?;
+        let query = own_query(&head.uri).ok_or(Problem::Broken)?;
         let body = timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_LEN_MAX).collect());
         let body = body.await.map_err(|_| Problem::Slow)?.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -161,6 +165,8 @@ impl Door {
         };
         let mut onward = Request::new(body);
         *onward.method_mut() = head.method;
+        // The proof names the target without its query (RFC 9449 §4.2).
+        let target = format!("{target}{query}");
         *onward.uri_mut() = target.parse().map_err(|_| Problem::Broken)?;
         pass_headers(&head.headers, onward.headers_mut());
         onward
@@ -250,12 +256,26 @@ type Place = Arc<OwnedSemaphorePermit>;
 /// segment, no percent-encoding, and no other host before it (RFC 9112 §3.2.2), whose request
 /// would otherwise become one to the gateway.
 fn own_path(uri: &Uri) -> Option<&str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
     let path = uri.path();
+    if path.starts_with(UPSTREAMS) {
+        return (is_http_path(path) && uri.authority().is_none()).then_some(path);
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
     let mut segments = path.strip_prefix('/')?.split('/');
     let spelled = path.bytes().all(plain)
         && (path == "/" || segments.all(|part| !matches!(part, "" | "." | "..")));
     (spelled && uri.authority().is_none()).then_some(path)
+}
+
+/// The query with its mark, byte for byte; only upstreams are asked with one.
+fn own_query(uri: &Uri) -> Option<String> {
+    match uri.query() {
+        Some(query) if uri.path().starts_with(UPSTREAMS) => {
+            let whole = query.bytes().all(|b| b.is_ascii_graphic());
+            whole.then(|| format!("?{query}"))
+        }
+        _ => Some(String::new()),
+    }
 }
 
 fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
@@ -376,6 +396,32 @@ mod tests {
             own_path(&"/mcp/files?x=1".parse().unwrap()),
             Some("/mcp/files")
         );
+        for path in ["/http/model", "/http/model/v1/models/a:generate"] {
+            assert_eq!(own_path(&path.parse().unwrap()), Some(path));
+        }
+        for path in [
+            "/http/model/",
+            "/http//model",
+            "/http/model/../x",
+            "/http/model/%2e%2e/x",
+            "/http/model/v1%2fx",
+            "/http/model/v1;x",
+            "http://127.0.0.1:8710/http/model/v1",
+        ] {
+            assert_eq!(own_path(&path.parse().unwrap()), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_goes_on_as_it_is_and_only_to_upstreams() {
+        for (uri, query) in [
+            ("/http/model/v1?a=%2f&b", "?a=%2f&b"),
+            ("/http/model/v1?", "?"),
+            ("/http/model/v1", ""),
+            ("/mcp/files?x=1", ""),
+        ] {
+            assert_eq!(own_query(&uri.parse().unwrap()).unwrap(), query, "{uri}");
+        }
     }
 
     #[test]

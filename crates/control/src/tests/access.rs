@@ -10,7 +10,9 @@ use aims_types::{self as types, Actor, Cx, Id};
 use super::approvals::{asked, signed_answer};
 use super::kill::killing;
 use super::peer::{Peer, Walls};
-use super::world::{Somebody, World, agent, jwk, launch, new_key, server, signed, text};
+use super::world::{
+    Somebody, World, agent, jwk, launch, new_key, secret, server, signed, text, upstream,
+};
 use crate::{EnrolPerson, Refused};
 
 /// Every operation there is.
@@ -26,6 +28,10 @@ pub(super) enum Op {
     Agents,
     ServerRegister,
     Servers,
+    UpstreamAdd,
+    UpstreamRotate,
+    UpstreamRetire,
+    Upstreams,
     PolicyActivate,
     Policy,
     TaskStart,
@@ -49,7 +55,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::PersonEnrol,
         Self::PersonRemove,
         Self::People,
@@ -60,6 +66,10 @@ impl Op {
         Self::Agents,
         Self::ServerRegister,
         Self::Servers,
+        Self::UpstreamAdd,
+        Self::UpstreamRotate,
+        Self::UpstreamRetire,
+        Self::Upstreams,
         Self::PolicyActivate,
         Self::Policy,
         Self::TaskStart,
@@ -86,12 +96,14 @@ impl Op {
     const fn reads(self) -> bool {
         use Op::{
             Agents, Approval, Approvals, People, Points, Policy, Servers, Task, Tasks, Trace,
+            Upstreams,
         };
         matches!(
             self,
             People
                 | Agents
                 | Servers
+                | Upstreams
                 | Policy
                 | Tasks
                 | Task
@@ -121,6 +133,11 @@ impl Stage {
         draft.draft = true;
         let cx = world.cx(&world.operator);
         world.plane.agent_register(&cx, draft).await.unwrap();
+        world
+            .plane
+            .upstream_add(&cx, upstream("model"))
+            .await
+            .unwrap();
         world.enrol("victor", Role::Member).await;
         let task = world.start(&mia, "notes").await.task.id;
         let frozen = world.start(&mia, "notes").await.task.id;
@@ -168,6 +185,17 @@ impl Stage {
             Op::Agents => code(plane.agents(cx).await),
             Op::ServerRegister => code(plane.server_register(cx, server("files")).await),
             Op::Servers => code(plane.servers(cx).await),
+            Op::UpstreamAdd => code(plane.upstream_add(cx, upstream("search")).await),
+            Op::UpstreamRotate => {
+                let model = "model".parse().unwrap();
+                code(
+                    plane
+                        .upstream_rotate(cx, &model, secret("another-0123456"))
+                        .await,
+                )
+            }
+            Op::UpstreamRetire => code(plane.upstream_retire(cx, &"model".parse().unwrap()).await),
+            Op::Upstreams => code(plane.upstreams(cx).await),
             Op::PolicyActivate => code(plane.policy_activate(cx, super::world::POLICY).await),
             Op::Policy => code(plane.policy(cx).await),
             Op::TaskStart => {
@@ -231,12 +259,17 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         | Op::AgentSuspend
         | Op::AgentRetire
         | Op::ServerRegister
+        | Op::UpstreamAdd
+        | Op::UpstreamRotate
+        | Op::UpstreamRetire
         | Op::KillAgent
         | Op::ApprovalAnswer
         | Op::JoinTokenCreate
         | Op::PolicyActivate => [ROLE, ROLE, ROLE],
         Op::People | Op::Points => [None, ROLE, ROLE],
-        Op::Agents | Op::Servers | Op::Policy | Op::Tasks | Op::Approvals => [None, None, None],
+        Op::Agents | Op::Servers | Op::Upstreams | Op::Policy | Op::Tasks | Op::Approvals => {
+            [None, None, None]
+        }
         Op::TaskStart => [ROLE, OWNER, None],
         Op::TaskEnd | Op::TaskFreeze | Op::TaskResume | Op::KillTask | Op::RunRequest => {
             [ROLE, UNKNOWN, None]

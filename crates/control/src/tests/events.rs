@@ -16,6 +16,9 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
             Some((EventKind::AgentStageChanged, true))
         }
         Op::ServerRegister => Some((EventKind::ServerRegistered, true)),
+        Op::UpstreamAdd => Some((EventKind::UpstreamRegistered, true)),
+        Op::UpstreamRotate => Some((EventKind::UpstreamRotated, true)),
+        Op::UpstreamRetire => Some((EventKind::UpstreamRetired, true)),
         Op::PolicyActivate => Some((EventKind::PolicyActivated, true)),
         Op::TaskStart => Some((EventKind::TaskStarted, true)),
         Op::TaskEnd | Op::Expire => Some((EventKind::TaskEnded, true)),
@@ -30,6 +33,7 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
         Op::People
         | Op::Agents
         | Op::Servers
+        | Op::Upstreams
         | Op::Policy
         | Op::Tasks
         | Op::Task

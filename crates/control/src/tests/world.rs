@@ -28,8 +28,8 @@ use aims_types::{
 
 use super::peer::{Peer, Walls};
 use crate::{
-    Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent, RegisterServer,
-    RequestRun, StartedTask, initialise,
+    AddUpstream, Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent,
+    RegisterServer, RequestRun, StartedTask, initialise,
 };
 
 pub(super) const POLICY: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
@@ -488,5 +488,22 @@ pub(super) fn server(name: &str) -> RegisterServer {
             paths: Vec::new(),
             network: false,
         },
+    }
+}
+
+/// A credential.
+pub(super) fn secret(text: &str) -> Secret<Vec<u8>> {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+/// An upstream to be registered.
+pub(super) fn upstream(name: &str) -> AddUpstream {
+    let spec =
+        r#"{"url":"https://models.example","endpoints":[{"methods":["POST"],"path":"/v1"}]}"#;
+    AddUpstream {
+        name: name.to_owned(),
+        purpose: "answers questions".to_owned(),
+        spec: aims_json::from_slice(spec.as_bytes(), &aims_json::Limits::MESSAGE).unwrap(),
+        secret: secret("hush-0123456789"),
     }
 }

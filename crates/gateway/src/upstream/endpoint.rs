@@ -77,7 +77,7 @@ pub(crate) async fn answer(core: &Arc<Core>, request: http::Request<Bytes>) -> R
         caller,
         upstream,
         asked,
-        place,
+        _place: place,
     };
     fly(setting).await
 }

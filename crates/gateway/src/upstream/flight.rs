@@ -32,7 +32,7 @@ pub(super) struct Setting {
     pub(super) upstream: Arc<Upstream>,
     pub(super) asked: Asked,
     /// The right to be under way.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) _place: OwnedSemaphorePermit,
 }
 
 /// A request that was permitted.

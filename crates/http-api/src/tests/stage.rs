@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Route;
 use aims_authority::Authority;
-use aims_control::{RegisterAgent, RegisterServer, RequestRun};
+use aims_control::{AddUpstream, RegisterAgent, RegisterServer, RequestRun};
 use aims_crypto::{SigningKey, sha256};
 use aims_jose::{SigningHeader, sign};
 use aims_json::{Limits, parse};
@@ -65,6 +65,13 @@ impl Stage {
             spec: spec(),
         };
         world.plane.server_register(&cx, server).await.unwrap();
+        let upstream = AddUpstream {
+            name: "model".to_owned(),
+            purpose: "answers questions".to_owned(),
+            spec: serde_json::from_value(upstream_spec()).unwrap(),
+            secret: Secret::new(b"hush-hush-hush".to_vec()),
+        };
+        world.plane.upstream_add(&cx, upstream).await.unwrap();
         let frozen = start(&world, &mia).await;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
         let (waiting, task) = (start(&world, &mia).await, start(&world, &mia).await);
@@ -85,6 +92,7 @@ impl Stage {
         let name = match route.path {
             "/v1/people/{name}/remove" => "victor",
             "/v1/agents/{name}/activate" => "sketch",
+            path if path.starts_with("/v1/upstreams/") => "model",
             _ => "notes",
         };
         let path = route.path.replace("{name}", name);
@@ -109,6 +117,11 @@ impl Stage {
             ("POST", "/v1/servers") => {
                 Some(json!({"name": "files", "purpose": "reads files", "spec": spec()}))
             }
+            ("POST", "/v1/upstreams") => Some(json!({
+                "name": "search", "purpose": "finds pages", "spec": upstream_spec(),
+                "secret": "hush-0123456789",
+            })),
+            ("POST", "/v1/upstreams/{name}/rotate") => Some(json!({"secret": "hush-9876543210"})),
             ("POST", "/v1/policy") => Some(json!({"text": POLICY})),
             ("POST", "/v1/tasks") => Some(json!({"consent": consent(&self.world, person)})),
             ("POST", "/v1/runs") => Some(json!({"task": self.task, "agent": "notes"})),
@@ -327,6 +340,13 @@ fn posture() -> Posture {
         host_uid: 70_001,
         host: "host".to_owned(),
     }
+}
+
+fn upstream_spec() -> Value {
+    json!({
+        "url": "https://models.example",
+        "endpoints": [{"methods": ["POST"], "path": "/v1"}],
+    })
 }
 
 fn spec() -> ServerSpec {

@@ -78,6 +78,8 @@ async fn what_is_not_there_is_not_found() {
         ("POST", "/v1/agents/nothing/activate"),
         ("POST", "/v1/agents/%2e%2e/suspend"),
         ("POST", "/v1/agents/a%2fb/retire"),
+        ("POST", "/v1/upstreams/nothing/retire"),
+        ("POST", "/v1/upstreams/NOTHING/retire"),
     ] {
         let proof = stage
             .world
