@@ -23,4 +23,5 @@ mod servers;
 mod tasks;
 mod tokens;
 mod trees;
+mod upstreams;
 mod world;

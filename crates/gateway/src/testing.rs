@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod delegating;
 pub(crate) mod members;
 pub(crate) mod server;
+pub(crate) mod upstream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_unix_secs(1_795_000_000);
 pub(crate) const POLICY: &str = r#"
 @id("tools") permit (principal, action in Action::"call", resource);
 @id("egress") permit (principal, action == Action::"connect", resource);
+@id("requests") permit (principal, action == Action::"request", resource);
 "#;
 
 /// A clock that goes only when told.

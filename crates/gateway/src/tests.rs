@@ -3,6 +3,7 @@
 mod approvals;
 mod attacks;
 mod calls;
+mod credentials;
 mod cutoffs;
 mod delegations;
 mod egress;
@@ -11,6 +12,7 @@ mod receipts;
 mod recovery;
 mod tools;
 mod trees;
+mod upstreams;
 
 /// Authority over every tool but `secret`, with a constraint on one argument.
 fn wide(limits: &str) -> String {
