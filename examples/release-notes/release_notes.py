@@ -163,19 +163,22 @@ def ask_model(order):
             data=problem)
         return
     with answer:
-        text, headers = "", dict(answer.headers)
+        text, headers, done = "", dict(answer.headers), not order.get("stream")
         try:
             if not order.get("stream"):
                 text = json.load(answer)["choices"][0]["message"]["content"]
             for line in answer if order.get("stream") else ():
                 event = line.removeprefix(b"data: ").strip()
-                if event and event != b"[DONE]":
+                done = done or event == b"[DONE]"
+                if event and not done:
                     text += json.loads(event)["choices"][0]["delta"]["content"]
                     say(step=f"{label} token", text=text[-40:])
         except (http.client.HTTPException, OSError, ValueError) as broken:
             say(step=label, decision="cut", message=f"{type(broken).__name__}", text=text)
             return
-    say(step=label, decision="permitted", text=text, headers=headers)
+    # A stream that ends without its last event was broken off.
+    decision = "permitted" if done else "cut"
+    say(step=label, decision=decision, text=text, headers=headers)
 
 
 def secrets_in_reach(form):
