@@ -1,5 +1,7 @@
 //! What people write: manifests of agents, tool servers and tasks, in TOML.
 
+mod upstream;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +11,14 @@ use aims_authority::Authority;
 use aims_json::{Limits, Object, Value};
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
-use aims_model::upstream::{
-    RawBounds, RawCredentialUse, RawEndpoint, RawUpstreamSpec, UpstreamSpec,
-};
 use aims_model::{Expected, ServerSpec, Text};
 use aims_node::evidence::{measure_closure, measure_file};
 use aims_types::{Name, Timestamp};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub(crate) use upstream::UpstreamManifest;
 
 /// An agent's manifest.
 #[derive(Debug, Deserialize)]
@@ -121,25 +122,6 @@ enum RawBody {
     Members(toml::Table),
 }
 
-/// An upstream's manifest.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UpstreamManifest {
-    pub(crate) purpose: String,
-    url: String,
-    /// A file with certificates.
-    ca: Option<PathBuf>,
-    #[serde(default)]
-    private: bool,
-    #[serde(default)]
-    credential: RawCredentialUse,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    endpoints: Vec<RawEndpoint>,
-    #[serde(default)]
-    limits: RawBounds,
-}
-
 /// Reads a manifest; an unknown key is an error with its line.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let context = || format!("the manifest `{}`", path.display());
@@ -207,27 +189,6 @@ impl ToolsManifest {
             paths: self.paths.clone(),
             network: self.network,
         })
-    }
-}
-
-impl UpstreamManifest {
-    /// What the manifest in `file` describes; its certificates are named from where it is.
-    pub(crate) fn spec(self, file: &Path) -> Result<UpstreamSpec> {
-        let ca = self.ca.map(|ca| {
-            let path = file.parent().unwrap_or(Path::new("")).join(ca);
-            fs::read_to_string(&path).with_context(|| format!("`{}`", path.display()))
-        });
-        let raw = RawUpstreamSpec {
-            url: self.url,
-            ca: ca.transpose()?,
-            private: self.private,
-            credential: self.credential,
-            headers: self.headers,
-            endpoints: self.endpoints,
-            limits: self.limits,
-        };
-        raw.try_into()
-            .with_context(|| format!("the manifest `{}`", file.display()))
     }
 }
 

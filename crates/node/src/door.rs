@@ -7,14 +7,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_authority::is_http_path;
 use aims_json::Object;
 use aims_links::{Body, Endpoint, LinkError, Refusal};
 use aims_mcp::build::{self, ErrorAnswer};
 use aims_mcp::{Message, limits};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -30,6 +29,7 @@ use crate::callers::Caller;
 use crate::credentials::Credentials;
 use crate::node::Node;
 use crate::starting::LaunchError;
+use crate::target::{own_path, own_query};
 
 /// Longest request body, in bytes.
 pub const BODY_LEN_MAX: usize = 1 << 20;
@@ -43,8 +43,6 @@ pub const CONNECTIONS_MAX: usize = 64;
 pub const SUBAGENTS_MAX: usize = 8;
 /// Where an instance asks for a sub-agent; everything else is for the gateway.
 const DELEGATIONS: &str = "/delegations";
-/// Where an instance asks upstreams, through the gateway, which adds their credentials.
-const UPSTREAMS: &str = "/http/";
 /// How long the head of a request may take, and then its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection that could not be accepted, for want of descriptors for example.
@@ -252,32 +250,6 @@ impl Door {
 /// A place among [`CONNECTIONS_MAX`], held by whatever goes on over the connection.
 type Place = Arc<OwnedSemaphorePermit>;
 
-/// The path, if it is spelled in the one way that everybody reads alike: no empty, `.` or `..`
-/// segment, no percent-encoding, and no other host before it (RFC 9112 §3.2.2), whose request
-/// would otherwise become one to the gateway.
-fn own_path(uri: &Uri) -> Option<&str> {
-    let path = uri.path();
-    if path.starts_with(UPSTREAMS) {
-        return (is_http_path(path) && uri.authority().is_none()).then_some(path);
-    }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    let mut segments = path.strip_prefix('/')?.split('/');
-    let spelled = path.bytes().all(plain)
-        && (path == "/" || segments.all(|part| !matches!(part, "" | "." | "..")));
-    (spelled && uri.authority().is_none()).then_some(path)
-}
-
-/// The query with its mark, byte for byte; only upstreams are asked with one.
-fn own_query(uri: &Uri) -> Option<String> {
-    match uri.query() {
-        Some(query) if uri.path().starts_with(UPSTREAMS) => {
-            let whole = query.bytes().all(|b| b.is_ascii_graphic());
-            whole.then(|| format!("?{query}"))
-        }
-        _ => Some(String::new()),
-    }
-}
-
 fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
     for name in PASSED.map(HeaderName::from_static) {
         // Repeated headers stay repeated: the gateway refuses what must be single.
@@ -368,61 +340,6 @@ impl From<LaunchError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_has_one_spelling_and_no_host() {
-        for path in ["/", "/mcp/files", "/mcp/a-b_c.d~e"] {
-            assert_eq!(own_path(&path.parse().unwrap()), Some(path));
-        }
-        for path in [
-            "*",
-            "//mcp/files",
-            "/mcp//files",
-            "/mcp/files/",
-            "/mcp/./files",
-            "/mcp/../files",
-            "/mcp/%66iles",
-            "/mcp/%2e%2e/files",
-            "/mcp/files;x",
-            "/mcp/files@x",
-            "/mcp/files:8710",
-            "http://127.0.0.1:8710/mcp/files",
-            "http://other.example/mcp/files",
-            "other.example:443",
-        ] {
-            assert_eq!(own_path(&path.parse().unwrap()), None, "{path}");
-        }
-        assert_eq!(
-            own_path(&"/mcp/files?x=1".parse().unwrap()),
-            Some("/mcp/files")
-        );
-        for path in ["/http/model", "/http/model/v1/models/a:generate"] {
-            assert_eq!(own_path(&path.parse().unwrap()), Some(path));
-        }
-        for path in [
-            "/http/model/",
-            "/http//model",
-            "/http/model/../x",
-            "/http/model/%2e%2e/x",
-            "/http/model/v1%2fx",
-            "/http/model/v1;x",
-            "http://127.0.0.1:8710/http/model/v1",
-        ] {
-            assert_eq!(own_path(&path.parse().unwrap()), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_query_goes_on_as_it_is_and_only_to_upstreams() {
-        for (uri, query) in [
-            ("/http/model/v1?a=%2f&b", "?a=%2f&b"),
-            ("/http/model/v1?", "?"),
-            ("/http/model/v1", ""),
-            ("/mcp/files?x=1", ""),
-        ] {
-            assert_eq!(own_query(&uri.parse().unwrap()).unwrap(), query, "{uri}");
-        }
-    }
 
     #[test]
     fn what_an_agent_is_told_of_an_outage_holds_nothing_of_the_inside() {

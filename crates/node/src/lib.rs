@@ -27,6 +27,7 @@ mod node;
 pub mod run;
 mod starting;
 mod subagent;
+mod target;
 mod uids;
 
 pub use callers::LAUNCHES_UNDER_WAY_MAX;
