@@ -395,6 +395,7 @@ async fn an_approver_answers_and_sees_questions_and_does_nothing_else() {
             | Op::Approvals
             | Op::Agents
             | Op::Servers
+            | Op::Upstreams
             | Op::Policy
             | Op::Tasks => None,
             Op::Task | Op::Trace => Some("unknown_task"),

@@ -1,8 +1,8 @@
 //! Upstreams and their credentials.
 
 use aims_crypto::SealKey;
-use aims_links::{Control, CredentialAsk};
-use aims_model::{EventKind, Upstream};
+use aims_links::{Control, CredentialAsk, LeaseAsk};
+use aims_model::{EventKind, Point, Upstream};
 use aims_types::{Id, Secret};
 
 use super::world::{World, secret, upstream};
@@ -12,6 +12,13 @@ use crate::Refused;
 async fn leased() -> (World, Upstream) {
     let (world, _) = World::ready().await;
     let cx = world.cx(&world.operator);
+    let ask = LeaseAsk {
+        point: Point::Gateway(world.gateway_id),
+        in_force: world.revision().await,
+        head: None,
+        address: None,
+    };
+    world.plane.lease_renew(ask).await.unwrap().unwrap();
     let added = world.plane.upstream_add(&cx, upstream("model")).await;
     (world, added.unwrap().value)
 }
@@ -129,9 +136,8 @@ async fn what_can_not_be_an_upstream_is_refused_and_names_are_taken_for_ever() {
         assert_eq!(error.code(), code, "{name}: {error}");
         assert_eq!(world.refused().await, code);
     }
-    let unknown = world
-        .plane
-        .upstream_retire(&cx, &"nothing".parse().unwrap());
+    let nothing = "nothing".parse().unwrap();
+    let unknown = world.plane.upstream_retire(&cx, &nothing);
     assert_eq!(unknown.await.unwrap_err().code(), "unknown_upstream");
     let again = world
         .plane
