@@ -85,95 +85,67 @@ fn detail(path: &str, more: &str) -> String {
 const CHAT: &str =
     r#""body":{"model":{"one_of":["small"]},"max_tokens":{"range":{"max":"9"},"optional":true}}"#;
 
-#[test]
-fn a_request_is_allowed_by_upstream_method_path_query_and_body() {
+const SMALL: &str = r#"{"model":"small"}"#;
+
+/// The code of the refusal of a request to `model`, or `allowed`.
+fn answer(method: &str, path: &str, query: bool, body: &str) -> &'static str {
     let authority = authority(&detail("/v1", CHAT), "");
-    let (model, other): (Name, Name) = ("model".parse().unwrap(), "other".parse().unwrap());
-    let body = |text: &str| parse(text.as_bytes(), &Limits::MESSAGE).unwrap();
-    let small = r#"{"model":"small"}"#;
-    for (upstream, method, path, query, given, expect) in [
-        (&model, "POST", "/v1/chat", false, small, "allowed"),
-        (
-            &model,
-            "POST",
-            "/v1",
-            false,
-            r#"{"model":"small","max_tokens":9}"#,
-            "allowed",
-        ),
-        (
-            &other,
-            "POST",
-            "/v1/chat",
-            false,
-            small,
-            "request_not_allowed",
-        ),
-        (
-            &model,
-            "GET",
-            "/v1/chat",
-            false,
-            small,
-            "request_not_allowed",
-        ),
-        (
-            &model,
-            "post",
-            "/v1/chat",
-            false,
-            small,
-            "request_not_allowed",
-        ),
-        (&model, "POST", "/v1x", false, small, "request_not_allowed"),
-        (
-            &model,
-            "POST",
-            "/v1/../v2",
-            false,
-            small,
-            "request_not_allowed",
-        ),
-        (
-            &model,
-            "POST",
-            "/v1/%2e%2e",
-            false,
-            small,
-            "request_not_allowed",
-        ),
-        (&model, "POST", "/v1", true, small, "query_not_allowed"),
-        (&model, "POST", "/v1", false, "[]", "body_not_allowed"),
-        (&model, "POST", "/v1", false, "{}", "argument_missing"),
-        (
-            &model,
-            "POST",
-            "/v1",
-            false,
-            r#"{"model":"large"}"#,
-            "argument_not_listed",
-        ),
-        (
-            &model,
-            "POST",
-            "/v1",
-            false,
-            r#"{"model":"small","n":1}"#,
-            "argument_not_allowed",
-        ),
+    let body = parse(body.as_bytes(), &Limits::MESSAGE).unwrap();
+    let call = Call::Http(HttpCall {
+        upstream: &"model".parse().unwrap(),
+        method,
+        path,
+        query,
+        body: body.as_object(),
+    });
+    let answer = allows(&authority, &call, Timestamp::from_unix_secs(1));
+    answer.map_or_else(|refusal| refusal.rule().code(), |_| "allowed")
+}
+
+#[test]
+fn a_request_is_allowed_by_method_path_and_query() {
+    for (method, path, query, expect) in [
+        ("POST", "/v1", false, "allowed"),
+        ("POST", "/v1/chat", false, "allowed"),
+        ("GET", "/v1/chat", false, "request_not_allowed"),
+        ("post", "/v1/chat", false, "request_not_allowed"),
+        ("POST", "/v1x", false, "request_not_allowed"),
+        ("POST", "/", false, "request_not_allowed"),
+        ("POST", "/v1/../v2", false, "request_not_allowed"),
+        ("POST", "/v1/%2e%2e", false, "request_not_allowed"),
+        ("POST", "/v1", true, "query_not_allowed"),
     ] {
-        let given = body(given);
-        let call = Call::Http(HttpCall {
-            upstream,
-            method,
-            path,
-            query,
-            body: given.as_object(),
-        });
-        let answer = allows(&authority, &call, Timestamp::from_unix_secs(1));
-        let code = answer.map_or_else(|refusal| refusal.rule().code(), |_| "allowed");
-        assert_eq!(code, expect, "{method} {upstream}{path} {given}");
+        assert_eq!(
+            answer(method, path, query, SMALL),
+            expect,
+            "{method} {path}"
+        );
     }
+}
+
+#[test]
+fn a_body_is_allowed_by_its_members() {
+    for (body, expect) in [
+        (r#"{"model":"small","max_tokens":9}"#, "allowed"),
+        ("[]", "body_not_allowed"),
+        ("{}", "argument_missing"),
+        (r#"{"model":"large"}"#, "argument_not_listed"),
+        (
+            r#"{"model":"small","max_tokens":10}"#,
+            "argument_out_of_range",
+        ),
+        (r#"{"model":"small","n":1}"#, "argument_not_allowed"),
+    ] {
+        assert_eq!(answer("POST", "/v1", false, body), expect, "{body}");
+    }
+}
+
+#[test]
+fn another_upstream_is_another_thing() {
+    let authority = authority(&detail("/v1", CHAT), "");
+    let other: Name = "other".parse().unwrap();
+    assert!(crate::may_request(&authority, &"model".parse().unwrap()));
+    assert!(!crate::may_request(&authority, &other));
 }
 
 #[test]

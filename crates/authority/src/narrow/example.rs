@@ -82,24 +82,7 @@ impl<'a> Search<'a> {
 
     /// The same with a body that is not one JSON object.
     pub(super) fn request_with_body(&self, http: &Http, method: HttpMethod) -> Option<Example> {
-        self.checked(self.request(http, method, false, None), EARLY)
-    }
-
-    /// A request at the detail's own path.
-    pub(super) fn request(
-        &self,
-        http: &Http,
-        method: HttpMethod,
-        query: bool,
-        body: Option<Object>,
-    ) -> ExampleCall {
-        ExampleCall::Http {
-            upstream: http.upstream().clone(),
-            method,
-            path: http.path().as_str().to_owned(),
-            query,
-            body,
-        }
+        self.checked(request(http, method, false, None), EARLY)
     }
 
     fn any_request(&self, http: &Http, method: HttpMethod) -> Option<ExampleCall> {
@@ -107,7 +90,7 @@ impl<'a> Search<'a> {
             Some(members) => self.arguments(members, None, None)?,
             None => Object::new(),
         };
-        Some(self.request(http, method, false, Some(body)))
+        Some(request(http, method, false, Some(body)))
     }
 
     /// A connection.
@@ -171,6 +154,22 @@ pub(super) fn call(tools: &Tools, tool: &ToolName, arguments: Object) -> Example
         server: tools.server().clone(),
         tool: tool.clone(),
         arguments,
+    }
+}
+
+/// A request at the detail's own path.
+pub(super) fn request(
+    http: &Http,
+    method: HttpMethod,
+    query: bool,
+    body: Option<Object>,
+) -> ExampleCall {
+    ExampleCall::Http {
+        upstream: http.upstream().clone(),
+        method,
+        path: http.path().as_str().to_owned(),
+        query,
+        body,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::example::Search;
+use super::example::{Search, request as made};
 use super::{Gap, gaps};
 use crate::call::requests_of;
 use crate::http::{Body, Http, HttpMethod, request};
@@ -86,7 +86,7 @@ impl Wide<'_> {
             Self::Query => pair.request_with_query(http, method),
             Self::Body => pair.request_with_body(http, method),
             Self::Member(gap, _, allowed) => {
-                let make = |body| pair.request(http, method, false, Some(body));
+                let make = |body| made(http, method, false, Some(body));
                 gap.example(pair, (http.members()?, allowed), make)
             }
         }

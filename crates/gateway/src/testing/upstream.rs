@@ -79,7 +79,7 @@ fn answer(path: &str) -> Vec<Vec<u8>> {
             plain("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}")
         }
         "/v1/long" => plain("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n"),
-        "/v1/longer" => streamed(&["x"; 2000]),
+        "/v1/longer" => streamed(&vec!["x"; 2000]),
         "/v1/denied" => plain(
             "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\n\
              content-length: 0\r\n\r\n",

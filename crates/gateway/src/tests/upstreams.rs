@@ -119,7 +119,10 @@ async fn the_upstream_gets_the_request_and_the_credential_and_nothing_else_of_th
     assert_eq!(body, CHAT, "byte for byte");
     assert_eq!(outcomes(&world, 1).await, ["ok"]);
     let outcome = world.bodies(EventKind::CallOutcome).remove(0);
-    assert_eq!(outcome.get("status").and_then(|v| v.as_u64()), Some(200));
+    assert_eq!(
+        outcome.get("status").and_then(aims_json::Value::as_u64),
+        Some(200)
+    );
     assert!(outcome.get("result").unwrap().as_str().is_some());
 }
 

@@ -18,7 +18,10 @@ pub(super) struct Credential(Secret<Vec<u8>>);
 
 /// Those that are in use.
 #[derive(Default)]
-pub(super) struct Credentials(Mutex<HashMap<Id<types::Upstream>, (u32, Arc<Credential>)>>);
+pub(super) struct Credentials(Mutex<Known>);
+
+/// The version that is in use of each upstream's credential, and the credential.
+type Known = HashMap<Id<types::Upstream>, (u32, Arc<Credential>)>;
 
 /// Why there is no credential. What an agent is told of it says nothing of the inside.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +104,7 @@ impl Credentials {
         Ok(credential)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Id<types::Upstream>, (u32, Arc<Credential>)>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

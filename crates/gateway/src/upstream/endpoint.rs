@@ -140,7 +140,7 @@ async fn denied(
     core: &Core,
     caller: &Caller,
     resource: Object,
-    (status, code): (StatusCode, &str),
+    (status, named): (StatusCode, &str),
     text: &str,
 ) -> Response<Body> {
     let body = Object::new()
@@ -149,7 +149,7 @@ async fn denied(
         .with("resource", resource)
         .with("reasons", vec![Value::from(short(text))]);
     match core.deny(caller, body).await {
-        Ok(()) => plain(status, code, text),
+        Ok(()) => plain(status, named, text),
         Err(_) => unrecorded(),
     }
 }

@@ -89,14 +89,13 @@ enum Begins {
 }
 
 fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
-    let pair = |b: &u8| {
-        if upper {
-            format!("{b:02X}")
-        } else {
-            format!("{b:02x}")
-        }
-    };
-    bytes.iter().map(pair).collect::<String>().into_bytes()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    let cased = |c: char| if upper { c.to_ascii_uppercase() } else { c };
+    let pairs = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    pairs
+        .map(|half| cased(digit(half)))
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// With each `/` written as JSON may write it.
@@ -108,12 +107,14 @@ fn slashes(bytes: &[u8], to: &[u8]) -> Vec<u8> {
 /// Percent-encoded but for unreserved characters (RFC 3986 §2.3).
 fn percent(bytes: &[u8], upper: bool) -> Vec<u8> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let one = |b: &u8| match (plain(*b), upper) {
-        (true, _) => char::from(*b).to_string(),
-        (false, true) => format!("%{b:02X}"),
-        (false, false) => format!("%{b:02x}"),
+    let one = |b: &u8| {
+        if plain(*b) {
+            vec![*b]
+        } else {
+            [b"%".as_slice(), &hex(&[*b], upper)].concat()
+        }
     };
-    bytes.iter().map(one).collect::<String>().into_bytes()
+    bytes.iter().flat_map(one).collect()
 }
 
 /// What Base64 makes of the bytes for certain when `before` other bytes come before them within a
@@ -158,8 +159,8 @@ mod tests {
             key.replace('/', "\\u002f"),
             key.replace('/', "%2F").replace('+', "%2B"),
             key.replace('/', "%2f").replace('+', "%2b"),
-            KEY.iter().map(|b| format!("{b:02x}")).collect(),
-            KEY.iter().map(|b| format!("{b:02X}")).collect(),
+            String::from_utf8(hex(KEY, false)).unwrap(),
+            String::from_utf8(hex(KEY, true)).unwrap(),
         ];
         for before in ["", "a", "ab", "abc", "user:"] {
             let text = [before.as_bytes(), KEY, b"!tail"].concat();

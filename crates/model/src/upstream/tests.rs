@@ -77,28 +77,28 @@ fn what_can_not_be_an_upstream_is_refused() {
         ("no endpoint", |r| r.endpoints.clear()),
         ("no method", |r| r.endpoints[0].methods.clear()),
         ("an unknown method", |r| {
-            r.endpoints[0].methods[0] = "CONNECT".to_owned()
+            r.endpoints[0].methods[0] = "CONNECT".to_owned();
         }),
         ("a path that climbs", |r| {
-            r.endpoints[0].path = "/v1/..".to_owned()
+            r.endpoints[0].path = "/v1/..".to_owned();
         }),
         ("an encoded path", |r| {
-            r.endpoints[0].path = "/%2e".to_owned()
+            r.endpoints[0].path = "/%2e".to_owned();
         }),
         ("a credential as host", |r| {
-            r.credential.header = Some("host".to_owned())
+            r.credential.header = Some("host".to_owned());
         }),
         ("a credential as length", |r| {
-            r.credential.header = Some("content-length".to_owned())
+            r.credential.header = Some("content-length".to_owned());
         }),
         ("a header in capitals", |r| {
-            r.credential.header = Some("X-Key".to_owned())
+            r.credential.header = Some("X-Key".to_owned());
         }),
         ("a header with a line", |r| {
-            r.credential.header = Some("x\r\ny".to_owned())
+            r.credential.header = Some("x\r\ny".to_owned());
         }),
         ("a scheme with a space", |r| {
-            r.credential.scheme = Some("Bearer x".to_owned())
+            r.credential.scheme = Some("Bearer x".to_owned());
         }),
         ("a second credential", |r| {
             r.headers.insert("authorization".to_owned(), "x".to_owned());
@@ -117,7 +117,7 @@ fn what_can_not_be_an_upstream_is_refused() {
         }),
         ("no time", |r| r.limits.seconds = Some(0)),
         ("too much", |r| {
-            r.limits.answer_bytes = Some(ANSWER_BYTES_MAX + 1)
+            r.limits.answer_bytes = Some(ANSWER_BYTES_MAX + 1);
         }),
     ];
     for (what, spoil) in spoils {

@@ -62,7 +62,7 @@ impl TryFrom<RawUpstreamSpec> for UpstreamSpec {
         if !(1..=ENDPOINTS_MAX).contains(&raw.endpoints.len()) {
             return Err(SpecError::Endpoints);
         }
-        let endpoints = raw.endpoints.into_iter().map(endpoint);
+        let endpoints = raw.endpoints.iter().map(endpoint);
         Ok(Self {
             origin: raw.url.parse()?,
             ca: raw.ca,
@@ -118,7 +118,7 @@ fn credential(raw: RawCredentialUse) -> Result<CredentialUse, SpecError> {
     Ok(CredentialUse { header, scheme })
 }
 
-fn endpoint(raw: RawEndpoint) -> Result<Endpoint, SpecError> {
+fn endpoint(raw: &RawEndpoint) -> Result<Endpoint, SpecError> {
     let wrong = |problem| SpecError::Endpoint {
         path: plain(&raw.path),
         problem,
