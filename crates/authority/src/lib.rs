@@ -1,8 +1,8 @@
 //! What a delegation allows, as a value, and the two total functions that ask it.
 //!
 //! An [`Authority`] is a list of details (tools with constrained arguments, requests to upstreams,
-//! hosts that may be reached) and limits (time, uses, rate, sums, depth). [`allows`] answers for one call;
-//! [`narrower`] proves that one authority lies within another, or says in what it is wider;
+//! hosts that may be reached) and limits (time, uses, rate, sums, depth). [`allows`] answers
+//! for one call; [`narrower`] proves that one authority lies within another, or says in what it is wider;
 //! a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
 //!
 //! # In scope

@@ -171,7 +171,8 @@ impl Wider {
         self.0.detail
     }
 
-    /// The tool (`server/tool`), host (`host:port`) or request (`POST upstream/path`) concerned, if it is a detail.
+    /// The tool (`server/tool`), host (`host:port`) or request (`POST upstream/path`)
+    /// concerned, if it is a detail.
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
     }

@@ -108,8 +108,8 @@ pub(crate) struct Objection {
     pub(crate) reason: String,
 }
 
-/// Asks the policies about every tool, request and host that an authority names, for each distinct principal
-/// of the chain: the person and every agent.
+/// Asks the policies about every tool, request and host that an authority names, for each distinct
+/// principal of the chain: the person and every agent.
 ///
 /// A host is known completely, so it has to be permitted. Arguments of tools come with each call,
 /// and so do the paths of requests below the one named; here only a tool that is forbidden when

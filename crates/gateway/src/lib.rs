@@ -7,7 +7,8 @@
 //!
 //! # In scope
 //! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; requests to
-//!   upstreams, to which it adds their credentials; CONNECT tunnels; inspection of tool servers that are to be registered;
+//!   upstreams, to which it adds their credentials; CONNECT tunnels; inspection of
+//!   tool servers that are to be registered;
 //! - calls that wait for a person's approval, which is used once;
 //! - the durable log of intents, outcomes and denials, and handing it over to the server;
 //! - taking over states, and ending what they cut off before they are acknowledged;

@@ -1,5 +1,5 @@
-//! What AIMS knows: people, agents, tool servers, upstreams, tasks, delegations, instances, and the records
-//! of what happened to them.
+//! What AIMS knows: people, agents, tool servers, upstreams, tasks, delegations, instances, and the
+//! records of what happened to them.
 //!
 //! # In scope
 //! - entities and their life cycles: each transition takes `self` and an instant, and refuses what
