@@ -2,8 +2,8 @@
 //!
 //! An [`Authority`] is a list of details (tools with constrained arguments, requests to upstreams,
 //! hosts that may be reached) and limits (time, uses, rate, sums, depth). [`allows`] answers
-//! for one call; [`narrower`] proves that one authority lies within another, or says in what it is wider;
-//! a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
+//! for one call; [`narrower`] proves that one authority lies within another, or says in what
+//! it is wider; a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
 //!
 //! # In scope
 //! - the forms of authority and their one canonical JSON form;
