@@ -19,6 +19,8 @@ CREATE TABLE approvals (
     body TEXT NOT NULL
 ) STRICT;
 
+CREATE INDEX approvals_by_task ON approvals (task);
+
 CREATE INDEX approvals_open ON approvals (id) WHERE stage = 'open';
 
 CREATE UNIQUE INDEX approvals_open_once ON approvals (digest) WHERE stage = 'open';
@@ -32,7 +34,8 @@ CREATE TRIGGER approvals_over BEFORE UPDATE ON approvals WHEN OLD.stage = 'over'
 BEGIN SELECT RAISE(ABORT, 'an approval that is over never changes'); END;
 
 CREATE TRIGGER approvals_stay BEFORE DELETE ON approvals
-BEGIN SELECT RAISE(ABORT, 'approvals are never deleted'); END;
+WHEN NOT EXISTS (SELECT 1 FROM material_keys WHERE task = OLD.task AND erased = 1)
+BEGIN SELECT RAISE(ABORT, 'approvals are deleted only with what is erased'); END;
 
 CREATE TABLE cutoffs (
     subject TEXT NOT NULL,
@@ -132,14 +135,35 @@ CREATE TABLE log_sources (
     digest BLOB NOT NULL CHECK (length(digest) = 32)
 ) STRICT;
 
+CREATE TABLE material_keys (
+    number INTEGER PRIMARY KEY NOT NULL,
+    task TEXT NOT NULL UNIQUE,
+    erased INTEGER NOT NULL CHECK (erased IN (0, 1)),
+    sealed BLOB NOT NULL CHECK (length(sealed) = 60)
+) STRICT;
+
+CREATE TRIGGER material_keys_erased BEFORE UPDATE ON material_keys
+WHEN (NEW.number, NEW.task) IS NOT (OLD.number, OLD.task)
+    OR NEW.erased = 0 OR NEW.sealed <> zeroblob(60)
+BEGIN SELECT RAISE(ABORT, 'a key is only erased'); END;
+
+CREATE TRIGGER material_keys_stay BEFORE DELETE ON material_keys
+BEGIN SELECT RAISE(ABORT, 'that a task was erased is never forgotten'); END;
+
 CREATE TABLE materials (
     commitment BLOB PRIMARY KEY NOT NULL CHECK (length(commitment) = 32),
     task TEXT NOT NULL,
-    salt BLOB NOT NULL CHECK (length(salt) = 16),
-    bytes BLOB NOT NULL
+    sealed BLOB NOT NULL
 ) STRICT;
 
 CREATE INDEX materials_by_task ON materials (task);
+
+CREATE TRIGGER materials_as_kept BEFORE UPDATE ON materials
+BEGIN SELECT RAISE(ABORT, 'materials are never changed'); END;
+
+CREATE TRIGGER materials_under_a_key BEFORE INSERT ON materials
+WHEN NOT EXISTS (SELECT 1 FROM material_keys WHERE task = NEW.task AND erased = 0)
+BEGIN SELECT RAISE(ABORT, 'materials are kept under the key of their task'); END;
 
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY CHECK (seq > 0),

@@ -5,7 +5,8 @@
 //! - entities and their life cycles: each transition takes `self` and an instant, and refuses what
 //!   the table does not allow;
 //! - the expected and the seen evidence, and their comparison;
-//! - the canonical record of the log, and the claims of a grant.
+//! - the canonical record of the log, and the claims of a grant;
+//! - what a decision used, sealed under a key of its task.
 //!
 //! # Out of scope
 //! - storage (`aims-store`), signatures (`aims-jose`), decisions (`aims-decision`).
@@ -18,6 +19,7 @@ pub mod grant;
 pub mod instance;
 pub mod key;
 pub mod lifecycle;
+pub mod material;
 pub mod person;
 pub mod point;
 pub mod policy;
@@ -35,6 +37,7 @@ pub use grant::{DelegationRequest, Grant, GrantError};
 pub use instance::{Assurance, Instance, Posture};
 pub use key::{EnrolledKey, KeyOwner, KeyPurpose};
 pub use lifecycle::InvalidTransition;
+pub use material::{Material, MaterialKey};
 pub use person::{Person, Role};
 pub use point::{JoinToken, LeaseRow, Point, PointKind, TreeOwner};
 pub use policy::PolicyVersion;

@@ -5,7 +5,8 @@ use aims_model::{
     Point, PolicyVersion, Run, Task, ToolServer, TreeOwner,
 };
 use aims_store::{
-    Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
+    Domain, Error, LogEntry, LogHead, MaterialKeyRow, Reader, ReplayKind, SEALED_KEY_LEN,
+    SealedMaterial, SourceHead, StoredGrant, Txn,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp};
 use async_trait::async_trait;
@@ -237,8 +238,15 @@ impl Reader for Session {
         run!(self, log::entries_of_task, task)
     }
 
-    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error> {
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<SealedMaterial>, Error> {
         run!(self, materials::by_commitment, commitment)
+    }
+
+    async fn material_key(
+        &mut self,
+        task: Id<types::Task>,
+    ) -> Result<Option<MaterialKeyRow>, Error> {
+        run!(self, materials::key, task)
     }
 }
 
@@ -368,8 +376,20 @@ impl Txn for Session {
         run!(self, log::append, expected, entries, head)
     }
 
-    async fn material_insert(&mut self, material: &Material) -> Result<(), Error> {
+    async fn material_key_insert(
+        &mut self,
+        task: Id<types::Task>,
+        sealed: &[u8; SEALED_KEY_LEN],
+    ) -> Result<(), Error> {
+        run!(self, materials::insert_key, task, sealed)
+    }
+
+    async fn material_insert(&mut self, material: &SealedMaterial) -> Result<(), Error> {
         run!(self, materials::insert, material)
+    }
+
+    async fn task_erase(&mut self, task: Id<types::Task>) -> Result<Option<u64>, Error> {
+        run!(self, materials::erase, task)
     }
 
     async fn commit(mut self: Box<Self>, events: Vec<Event>) -> Result<(), Error> {

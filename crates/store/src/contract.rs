@@ -81,18 +81,29 @@ pub struct SourceHead {
     pub digest: Digest,
 }
 
-/// What a decision used, kept apart from the log so that it can be erased.
+/// What a decision used, sealed under the key of its task; kept apart from the log so that it can
+/// be erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Material {
+pub struct SealedMaterial {
     /// The task that it belongs to; the key of erasure.
     pub task: Id<types::Task>,
-    /// The salted commitment that the record carries: SHA-256 of salt and bytes.
+    /// The salted commitment that the record carries.
     pub commitment: Digest,
-    /// The salt.
-    pub salt: [u8; 16],
-    /// The canonical bytes.
-    pub bytes: Vec<u8>,
+    /// Salt and canonical bytes, sealed.
+    pub sealed: Vec<u8>,
 }
+
+/// The key of a task's materials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaterialKeyRow {
+    /// It is here: [`SEALED_KEY_LEN`] bytes, sealed under the server's master key.
+    Kept([u8; SEALED_KEY_LEN]),
+    /// It was erased, for good.
+    Erased,
+}
+
+/// Length of a sealed key: 32 bytes with a nonce of 12 and a tag of 16.
+pub const SEALED_KEY_LEN: usize = 60;
 
 /// Durable state.
 #[async_trait]
@@ -102,6 +113,9 @@ pub trait Store: Send + Sync {
     async fn read(&self) -> Result<Box<dyn Reader>, Error>;
     /// A transaction. Dropping it undoes everything.
     async fn begin(&self) -> Result<Box<dyn Txn>, Error>;
+    /// Makes what was erased before the call go from the engine's files. `false` if something that
+    /// is under way still needs it there: nothing is lost, ask again.
+    async fn scrub(&self) -> Result<bool, Error>;
 }
 
 /// Look-ups. Each returns what is committed, or, in a [`Txn`], also what it changed itself.
@@ -185,7 +199,12 @@ pub trait Reader: Send {
     /// The entries of a task, in order.
     async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error>;
     /// What a decision used, by its commitment; `None` if it never was or is erased.
-    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error>;
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<SealedMaterial>, Error>;
+    /// The key of a task's materials; `None` if there never was one.
+    async fn material_key(
+        &mut self,
+        task: Id<types::Task>,
+    ) -> Result<Option<MaterialKeyRow>, Error>;
 }
 
 /// Changes. `insert` fails with [`Error::Duplicate`] if an id, name or other key is taken, and with
@@ -272,8 +291,19 @@ pub trait Txn: Reader {
         entries: &[LogEntry],
         head: &LogHead,
     ) -> Result<(), Error>;
-    /// Keeps what a decision used. Keeping the same commitment again changes nothing.
-    async fn material_insert(&mut self, material: &Material) -> Result<(), Error>;
+    /// Keeps the key of a task's materials; once, and never again after it was erased.
+    async fn material_key_insert(
+        &mut self,
+        task: Id<types::Task>,
+        sealed: &[u8; SEALED_KEY_LEN],
+    ) -> Result<(), Error>;
+    /// Keeps what a decision used. Keeping the same commitment again changes nothing. Fails with
+    /// [`Error::Raced`] if the task has no key, or had one that was erased.
+    async fn material_insert(&mut self, material: &SealedMaterial) -> Result<(), Error>;
+    /// Erases the key of a task's materials, the materials, and its requests for approval with the
+    /// arguments that people were asked about; for good, also where there was nothing. Gives how
+    /// many materials there were, or `None` if it was erased before.
+    async fn task_erase(&mut self, task: Id<types::Task>) -> Result<Option<u64>, Error>;
     /// Makes everything durable at once, with the records of what happened: each event becomes the
     /// next record of the server's own sequence, in the order given. If it fails with
     /// [`Error::InDoubt`], or its future is dropped, the change may have happened or not; after
