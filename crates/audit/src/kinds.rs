@@ -21,6 +21,7 @@ pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
         | EventKind::TaskEnded
         | EventKind::TaskFrozen
         | EventKind::TaskResumed
+        | EventKind::TaskErased
         | EventKind::DelegationGranted
         | EventKind::DelegationRefused
         | EventKind::ApprovalAsked

@@ -120,6 +120,14 @@ pub(crate) enum Command {
         /// The task.
         task: String,
     },
+    /// Erases what the decisions of an ended task used; its records stay, and can be verified.
+    Erase {
+        /// The task.
+        task: String,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+    },
     /// Lists what waits for a person's answer.
     Approvals {
         /// Also what was answered or ended.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod approval;
+mod erase;
 mod kill;
 mod log;
 mod mcp;
@@ -63,6 +64,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Freeze { task } => kill::freeze(client()?, &task, output).await?,
         Command::Resume { task } => kill::resume(client()?, &task, output).await?,
+        Command::Erase { task, reason } => {
+            erase::run(client()?, (&task, &reason), output).await?;
+        }
         Command::Approvals { all } => approval::list(client()?, all, output).await?,
         Command::Approval { id } => approval::show(client()?, &id, output).await?,
         Command::Approve { id, reason } => {

@@ -96,8 +96,9 @@ pub use servers::{ListServersError, RegisterServer, RegisterServerError};
 pub use strangers::STRANGERS_RECORDED_MAX;
 pub use svids::{SVID_LIFE, SvidError};
 pub use tasks::{
-    CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ChangeTaskError, ConsentError, ExpireError,
-    ListTasksError, StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError, TaskView,
+    CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ChangeTaskError, ConsentError, EraseTaskError,
+    ExpireError, ListTasksError, StartTaskError, StartedTask, TASKS_LISTED_MAX, TaskError,
+    TaskView,
 };
 pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE};
 pub use trace::TraceError;

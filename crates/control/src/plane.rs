@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_audit::Vault;
 use aims_oauth::{HttpUri, HttpUriError};
 use aims_store::Store;
 use aims_types::{Actor, Cx, TrustDomain};
@@ -119,6 +120,12 @@ impl ControlPlane {
 
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.inner.keyring
+    }
+
+    /// What decisions used, and the keys of it.
+    pub(crate) fn vault(&self) -> Vault {
+        let parts = self.parts();
+        Vault::new(Arc::clone(&parts.keys), Arc::clone(&parts.entropy))
     }
 
     pub(crate) fn token_endpoint(&self) -> &HttpUri {

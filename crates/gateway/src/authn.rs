@@ -8,8 +8,8 @@ use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, veri
 use aims_jose::KeySource;
 use aims_json::Limits;
 use aims_links::{Control, LinkError, PrincipalFacts};
-use aims_model::Subject;
 use aims_model::grant::Delegator;
+use aims_model::{MaterialKey, Subject};
 use aims_oauth::{
     AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
     authenticate,
@@ -43,6 +43,8 @@ pub(crate) struct Caller {
 pub(crate) struct ResolvedChain {
     pub(crate) verified: VerifiedChain,
     pub(crate) agents: Vec<PrincipalFacts>,
+    /// Seals what decisions under it use.
+    pub(crate) materials: MaterialKey,
     revision: Revision,
 }
 
@@ -260,6 +262,7 @@ impl Authn {
         let chain = Arc::new(ResolvedChain {
             verified,
             agents,
+            materials: found.materials,
             revision: state.revision,
         });
         self.chains.put(hash, Arc::clone(&chain));
@@ -283,6 +286,12 @@ impl Chains {
             .get(&hash)
             .filter(|chain| chain.revision == revision)
             .cloned()
+    }
+
+    /// Forgets all of them, with the keys of tasks that ended.
+    pub(crate) fn forget(&self) {
+        let mut chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        chains.clear();
     }
 
     fn put(&self, hash: Digest, chain: Arc<ResolvedChain>) {

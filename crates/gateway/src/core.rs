@@ -260,9 +260,11 @@ impl Core {
             body = body.with("approval", approval.describe());
         }
         let used = records::material(caller, state, action, arguments, admitted.calls);
-        let material = used.map(|used| self.journal.material(used)).transpose()?;
+        let sealed_for = (caller.token.task, &caller.chain.materials);
+        let material = used.map(|used| self.journal.seal(sealed_for, used));
+        let material = material.transpose()?;
         if let Some(material) = &material {
-            body = body.with("materials", material.commitment().to_string());
+            body = body.with("materials", material.commitment.to_string());
         }
         let event = Event::new(EventKind::CallIntent, self.clock.now(), body);
         let event = event.of_task(caller.token.task);

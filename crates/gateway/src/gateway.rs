@@ -279,6 +279,9 @@ impl Gateway {
         let revision = state.revision;
         self.core.state.store(Some(Arc::clone(&state)));
         let ended = self.core.live.cut(&state.cutoffs).await;
+        // What was verified against another state is worth nothing, and the keys of what is cut off
+        // go before it is acknowledged.
+        self.core.authn.chains.forget();
         self.core.lease.took_over(revision);
         let instances = control.cutoffs.iter().filter_map(|cut| match cut.subject {
             Subject::Instance(id) => Some(id),

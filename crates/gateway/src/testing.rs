@@ -20,11 +20,13 @@ use aims_lease::Terms;
 use aims_links::{Applied, Chain, ChainHop, ControlState, Enforce, PrincipalFacts, ShippedRecord};
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    CutOff, EnrolledKey, Event, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record, Role,
-    ServerSpec, Subject, ToolServer,
+    CutOff, EnrolledKey, Event, Grant, KeyOwner, KeyPurpose, MaterialKey, Person, PolicyVersion,
+    Record, Role, ServerSpec, Subject, ToolServer,
 };
 use aims_types::ambient::SystemEntropy;
-use aims_types::{self as types, BootTime, Clock, Digest, Id, Revision, Timestamp, TrustDomain};
+use aims_types::{
+    self as types, BootTime, Clock, Digest, Id, Revision, Secret, Timestamp, TrustDomain,
+};
 
 use crate::testing::control::FakeControl;
 use crate::testing::server::Bench;
@@ -122,6 +124,11 @@ impl Task {
         let hops = self.above.iter().chain([&self.hop]);
         hops.map(|hop| &hop.delegate.spiffe_id)
     }
+}
+
+/// The key of every task's materials.
+pub(crate) fn materials() -> MaterialKey {
+    MaterialKey::new(Secret::new([3; 32]))
 }
 
 pub(crate) fn person() -> Person {
@@ -384,6 +391,7 @@ impl World {
         let chain = Chain {
             person: person(),
             hops: task.hops(),
+            materials: materials(),
         };
         let mut chains = self.control.chains.lock().unwrap();
         chains.push((grant_digest(&task.jws), chain));

@@ -173,8 +173,8 @@ impl links_server::Links for Service {
     async fn ship_records(&self, request: Request<proto::Records>) -> Answer<proto::RecordsHead> {
         let gateway = Caller::of(&request)?.gateway()?;
         let records = request.into_inner().records.into_iter();
-        let records: Result<_, _> = records.map(TryInto::try_into).collect();
-        let seq = self.control.records_ship(gateway, records?).await;
+        let records = records.map(Into::into).collect();
+        let seq = self.control.records_ship(gateway, records).await;
         let seq = seq.map_err(unavailable)?;
         Ok(Response::new(proto::RecordsHead { seq }))
     }

@@ -3,7 +3,7 @@
 mod asked;
 mod bounds;
 mod joining;
-mod rich;
+pub(crate) mod rich;
 mod routes;
 mod sessions;
 mod stopping;

@@ -47,6 +47,7 @@ impl Admin {
             .route("/v1/tasks/{id}/end", post(tasks::end))
             .route("/v1/tasks/{id}/freeze", post(tasks::freeze))
             .route("/v1/tasks/{id}/resume", post(tasks::resume))
+            .route("/v1/tasks/{id}/erase", post(tasks::erase))
             .route("/v1/runs", post(tasks::run))
             .route("/v1/kills", post(kills::kill))
             .route("/v1/approvals", get(approvals::list))

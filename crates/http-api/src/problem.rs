@@ -118,6 +118,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("server_key_in_use", StatusCode::CONFLICT),
     ("task_ended", StatusCode::CONFLICT),
     ("task_frozen", StatusCode::CONFLICT),
+    ("task_not_ended", StatusCode::CONFLICT),
     // What is asked for can't be done as it is written.
     ("answer_foreign_key", StatusCode::UNPROCESSABLE_ENTITY),
     ("answer_from_future", StatusCode::UNPROCESSABLE_ENTITY),

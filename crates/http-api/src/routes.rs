@@ -71,6 +71,7 @@ pub const ROUTES: &[Route] = &[
     change("/v1/tasks/{id}/end"),
     change("/v1/tasks/{id}/freeze"),
     change("/v1/tasks/{id}/resume"),
+    change("/v1/tasks/{id}/erase"),
     change("/v1/runs"),
     change("/v1/kills"),
     read("/v1/approvals"),

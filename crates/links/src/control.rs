@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aims_model::approval::Asked;
 use aims_model::{
-    Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, Point, PolicyVersion,
-    Posture, Task, ToolServer,
+    Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, MaterialKey, Person, Point,
+    PolicyVersion, Posture, Task, ToolServer,
 };
 use aims_types::{self as types, Digest, Gateway, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
@@ -231,6 +231,9 @@ pub struct Chain {
     pub person: Person,
     /// The hops.
     pub hops: Vec<ChainHop>,
+    /// The key that seals what decisions under it use. It is the task's; a gateway holds it in
+    /// memory alone, so that its log can be read by nobody after the server erased the key.
+    pub materials: MaterialKey,
 }
 
 /// What policies ask about an agent.
@@ -255,8 +258,9 @@ pub struct ShippedRecord {
     pub seq: u64,
     /// The canonical record.
     pub record: Vec<u8>,
-    /// What a decision used: salt and canonical bytes, committed to by the record.
-    pub material: Option<([u8; 16], Vec<u8>)>,
+    /// What a decision used, committed to by the record and sealed under the key of its task
+    /// ([`MaterialKey::seal`]).
+    pub material: Option<Vec<u8>>,
 }
 
 /// The server, as nodes and gateways see it.
@@ -302,7 +306,8 @@ pub trait Control: Send + Sync {
     /// The token endpoint (RFC 8693, RFC 7523).
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError>;
 
-    /// The chain that ends in the grant with this digest; `None` if there is none.
+    /// The chain that ends in the grant with this digest; `None` if there is none, or if what
+    /// belongs to its task was erased.
     async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError>;
 
     /// Takes over records of a gateway's log, in order; returns the last number taken over.

@@ -7,6 +7,7 @@
 
 use aims_crypto::{Hasher, OpenError, SealError, SealKey};
 use aims_types::{Digest, Entropy, EntropyError, Id, Secret, Task};
+use serde::{Deserialize, Serialize};
 
 /// Length of a salt, in bytes.
 pub const SALT_LEN: usize = 16;
@@ -27,6 +28,19 @@ pub struct Material {
 /// The key of a task's materials.
 #[derive(Debug, Clone)]
 pub struct MaterialKey(Secret<[u8; MATERIAL_KEY_LEN]>);
+
+/// What an erasure did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// The task.
+    pub task: Id<Task>,
+    /// How many decisions' materials went; `None` if they were erased before.
+    pub materials: Option<u64>,
+    /// Whether the key is in none of the server's files any more. Otherwise something that was
+    /// under way still needed an older version of a page: erase again.
+    pub scrubbed: bool,
+}
 
 /// What was sealed is not the material of this task and commitment, or was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

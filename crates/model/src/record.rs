@@ -76,6 +76,8 @@ event_kinds! {
     TaskFrozen = "task.frozen",
     /// A frozen task was opened again.
     TaskResumed = "task.resumed",
+    /// What decisions of an ended task used was erased.
+    TaskErased = "task.erased",
     /// An agent handed a narrower piece of its authority to another.
     DelegationGranted = "delegation.granted",
     /// A delegation was refused: what was asked, which constraint failed.

@@ -63,6 +63,7 @@ impl Claims {
             EventKind::TaskStarted => self.grants.started(&self.keys, &self.people, record),
             EventKind::TaskEnded => self.cuts.task_ended(record),
             EventKind::TaskFrozen => self.cuts.frozen(body),
+            EventKind::TaskErased => self.cuts.erased(record),
             EventKind::DelegationGranted => {
                 let (keys, calls, cuts) = (&self.keys, &self.calls, &self.cuts);
                 self.grants.delegated(&Before { keys, calls, cuts }, record)

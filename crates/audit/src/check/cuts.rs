@@ -1,6 +1,6 @@
 //! What was cut off and frozen, and which kills were completed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use aims_model::{Record, Subject};
 use aims_types::{Id, Instance, Person, Revision, Task};
@@ -13,6 +13,7 @@ use super::claims::Body;
 pub(super) struct CutOffs {
     cut: HashMap<Subject, BTreeSet<Revision>>,
     frozen: HashMap<Id<Task>, BTreeSet<Revision>>,
+    erased: HashSet<Id<Task>>,
     /// Each kill, and whether its receipt is recorded.
     kills: HashMap<(Subject, Revision), bool>,
 }
@@ -48,6 +49,26 @@ impl CutOffs {
         let task = body.parsed("task")?;
         self.frozen.entry(task).or_default().insert(revision);
         Ok(())
+    }
+
+    /// What decisions of a task used is erased once, after its end: before it, somebody would take
+    /// the evidence from under decisions that are still made.
+    pub(super) fn erased(&mut self, record: &Record) -> Result<(), Problem> {
+        let body = Body::of(record);
+        body.text("by")?;
+        body.number("materials")?;
+        let task = body.parsed("task")?;
+        if record.event.task != Some(task) {
+            return Err(body.missing("task"));
+        }
+        if !self.cut.contains_key(&Subject::Task(task)) {
+            return Err(Problem::ErasedBeforeEnd);
+        }
+        if self.erased.insert(task) {
+            Ok(())
+        } else {
+            Err(Problem::ErasedTwice)
+        }
     }
 
     pub(super) fn killed(&mut self, body: Body<'_>) -> Result<(), Problem> {

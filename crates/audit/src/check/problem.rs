@@ -71,6 +71,12 @@ pub enum Problem {
         #[source]
         problem: ApprovalProblem,
     },
+    /// A task was erased while decisions could still be made for it.
+    #[error("the task was erased before it had ended")]
+    ErasedBeforeEnd,
+    /// A task was erased twice.
+    #[error("the task was erased before")]
+    ErasedTwice,
     /// The same kill was recorded twice.
     #[error("the kill was recorded before")]
     KillTwice,

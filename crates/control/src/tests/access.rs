@@ -32,6 +32,7 @@ pub(super) enum Op {
     TaskEnd,
     TaskFreeze,
     TaskResume,
+    TaskErase,
     Tasks,
     Task,
     RunRequest,
@@ -49,7 +50,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 31] = [
         Self::PersonEnrol,
         Self::PersonRemove,
         Self::People,
@@ -66,6 +67,7 @@ impl Op {
         Self::TaskEnd,
         Self::TaskFreeze,
         Self::TaskResume,
+        Self::TaskErase,
         Self::Tasks,
         Self::Task,
         Self::RunRequest,
@@ -110,6 +112,8 @@ pub(super) struct Stage {
     pub(super) task: Id<types::Task>,
     /// A frozen task.
     frozen: Id<types::Task>,
+    /// A task that ended.
+    ended: Id<types::Task>,
     /// What an instance of a third task waits for.
     approval: aims_model::Approval,
 }
@@ -125,6 +129,8 @@ impl Stage {
         let task = world.start(&mia, "notes").await.task.id;
         let frozen = world.start(&mia, "notes").await.task.id;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let ended = world.start(&mia, "notes").await.task.id;
+        world.plane.task_end(&cx, ended).await.unwrap();
         let running = world.running(&mia, "notes").await;
         let asked = asked(&world, &mia, &running).await;
         let approval = world.plane.approval_ask(world.gateway_id, asked).await;
@@ -134,6 +140,7 @@ impl Stage {
             mia,
             task,
             frozen,
+            ended,
         }
     }
 
@@ -177,6 +184,7 @@ impl Stage {
             Op::TaskEnd => code(plane.task_end(cx, self.task).await),
             Op::TaskFreeze => code(plane.task_freeze(cx, self.task).await),
             Op::TaskResume => code(plane.task_resume(cx, self.frozen).await),
+            Op::TaskErase => code(plane.task_erase(cx, self.ended, "asked for").await),
             Op::KillTask => code(
                 plane
                     .kill(cx, killing("task", &self.task.to_string()))
@@ -238,9 +246,12 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         Op::People | Op::Points => [None, ROLE, ROLE],
         Op::Agents | Op::Servers | Op::Policy | Op::Tasks | Op::Approvals => [None, None, None],
         Op::TaskStart => [ROLE, OWNER, None],
-        Op::TaskEnd | Op::TaskFreeze | Op::TaskResume | Op::KillTask | Op::RunRequest => {
-            [ROLE, UNKNOWN, None]
-        }
+        Op::TaskEnd
+        | Op::TaskFreeze
+        | Op::TaskResume
+        | Op::TaskErase
+        | Op::KillTask
+        | Op::RunRequest => [ROLE, UNKNOWN, None],
         Op::Task | Op::Trace => [None, UNKNOWN, None],
         Op::Approval => [None, Some("unknown_approval"), None],
         Op::Expire | Op::NodeJoin | Op::GatewayJoin => [SERVER, SERVER, SERVER],
@@ -325,11 +336,11 @@ async fn members_see_what_is_theirs_and_others_see_nothing_of_it() {
     let max = world.enrol("max", Role::Member).await;
     assert_eq!(plane.agents(&world.cx(&stage.mia)).await.unwrap().len(), 2);
     assert_eq!(plane.agents(&world.cx(&max)).await.unwrap(), []);
-    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 3);
+    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 4);
     assert_eq!(plane.tasks(&world.cx(&max)).await.unwrap(), []);
     assert_eq!(
         plane.tasks(&world.cx(&world.operator)).await.unwrap().len(),
-        3
+        4
     );
 }
 

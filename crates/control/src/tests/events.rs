@@ -21,6 +21,7 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
         Op::TaskEnd | Op::Expire => Some((EventKind::TaskEnded, true)),
         Op::TaskFreeze => Some((EventKind::TaskFrozen, true)),
         Op::TaskResume => Some((EventKind::TaskResumed, true)),
+        Op::TaskErase => Some((EventKind::TaskErased, false)),
         Op::KillTask | Op::KillAgent => Some((EventKind::Killed, true)),
         Op::ApprovalAnswer => Some((EventKind::ApprovalAnswered, true)),
         Op::JoinTokenCreate => Some((EventKind::JoinAllowed, false)),

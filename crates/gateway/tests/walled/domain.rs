@@ -18,13 +18,13 @@ use aims_links::{
 use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    Approval, EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record,
-    Role, ToolServer,
+    Approval, EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, MaterialKey, Person,
+    PolicyVersion, Record, Role, ToolServer,
 };
 use aims_oauth::dpop::Proof;
 use aims_oauth::{AccessToken, Actor, ActorChain, HttpUri, InstanceToken, TokenCommon};
 use aims_types::ambient::SystemClock;
-use aims_types::{self as types, Clock, Digest, Id, Revision, Timestamp, TrustDomain};
+use aims_types::{self as types, Clock, Digest, Id, Revision, Secret, Timestamp, TrustDomain};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -323,6 +323,7 @@ impl Control for Domain {
                 jws: self.jws.clone(),
                 delegate,
             }],
+            materials: MaterialKey::new(Secret::new([3; 32])),
         }))
     }
 

@@ -13,10 +13,10 @@ use aims_model::evidence::{Arguments, Measured};
 use aims_model::receipt::{Ended, UnknownEffect};
 use aims_model::{
     Agent, Approval, Assurance, CutOff, EnrolledKey, Evidence, EvidenceGap, Expected, KeyOwner,
-    KeyPurpose, Person, Point, PolicyVersion, Posture, Role, ServerSpec, Subject, Task, ToolPin,
-    ToolServer, agent, task,
+    KeyPurpose, MaterialKey, Person, Point, PolicyVersion, Posture, Role, ServerSpec, Subject,
+    Task, ToolPin, ToolServer, agent, task,
 };
-use aims_types::{Id, Revision, Timestamp};
+use aims_types::{Id, Revision, Secret, Timestamp};
 
 const LETTERS: &str = "naïve \"text\" — 日本語";
 
@@ -145,7 +145,7 @@ pub(super) fn person() -> Person {
     }
 }
 
-pub(super) fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     let hop = |n: u128| ChainHop {
         jws: format!("e30.e30.{n}"),
         delegate: PrincipalFacts {
@@ -159,6 +159,7 @@ pub(super) fn chain() -> Chain {
     Chain {
         person: person(),
         hops: vec![hop(1), hop(2)],
+        materials: MaterialKey::new(Secret::new([9; 32])),
     }
 }
 
@@ -170,8 +171,8 @@ pub(super) fn records() -> Vec<ShippedRecord> {
     };
     vec![
         record(0, None),
-        record(u64::MAX, Some(([9; 16], Vec::new()))),
-        record(1, Some(([0; 16], vec![0, 255]))),
+        record(u64::MAX, Some(Vec::new())),
+        record(1, Some(vec![0, 255])),
     ]
 }
 

@@ -24,6 +24,7 @@ fn answers(route: &Route) -> [Option<(u16, &'static str)>; 3] {
             | "/v1/tasks/{id}/freeze"
             | "/v1/tasks/{id}/resume"
             | "/v1/kills"
+            | "/v1/tasks/{id}/erase"
             | "/v1/runs",
         ) => [ROLE, UNKNOWN, None],
         _ => [ROLE, ROLE, ROLE],
@@ -43,6 +44,7 @@ fn event(route: &Route) -> (EventKind, bool) {
         "/v1/tasks/{id}/end" => (EventKind::TaskEnded, true),
         "/v1/tasks/{id}/freeze" => (EventKind::TaskFrozen, true),
         "/v1/tasks/{id}/resume" => (EventKind::TaskResumed, true),
+        "/v1/tasks/{id}/erase" => (EventKind::TaskErased, false),
         "/v1/kills" => (EventKind::Killed, true),
         "/v1/approvals/{id}/answer" => (EventKind::ApprovalAnswered, true),
         "/v1/join-tokens" => (EventKind::JoinAllowed, false),

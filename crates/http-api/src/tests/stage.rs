@@ -32,6 +32,8 @@ pub(super) struct Stage {
     pub(super) task: Id<types::Task>,
     /// A frozen task of `notes`.
     frozen: Id<types::Task>,
+    /// A task of `notes` that ended.
+    ended: Id<types::Task>,
     /// What an instance of a third task waits for.
     pub(super) approval: Approval,
 }
@@ -67,6 +69,8 @@ impl Stage {
         world.plane.server_register(&cx, server).await.unwrap();
         let frozen = start(&world, &mia).await;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let ended = start(&world, &mia).await;
+        world.plane.task_end(&cx, ended).await.unwrap();
         let (waiting, task) = (start(&world, &mia).await, start(&world, &mia).await);
         let (instance, _) = attested(&world, &mia, waiting).await;
         let asked = asked(&world, &mia, (waiting, &instance)).await;
@@ -77,6 +81,7 @@ impl Stage {
             mia,
             task,
             frozen,
+            ended,
         }
     }
 
@@ -90,6 +95,7 @@ impl Stage {
         let path = route.path.replace("{name}", name);
         let id = match route.path {
             "/v1/tasks/{id}/resume" => self.frozen.to_string(),
+            "/v1/tasks/{id}/erase" => self.ended.to_string(),
             path if path.starts_with("/v1/approvals/") => self.approval.id.to_string(),
             _ => self.task.to_string(),
         };
@@ -115,6 +121,7 @@ impl Stage {
             ("POST", "/v1/kills") => {
                 Some(json!({"kind": "task", "id": self.task, "reason": "it went astray"}))
             }
+            ("POST", "/v1/tasks/{id}/erase") => Some(json!({"reason": "she asked for it"})),
             ("POST", "/v1/approvals/{id}/answer") => {
                 Some(json!({"jws": answer(&self.world, person, &self.approval)}))
             }

@@ -12,7 +12,9 @@ use crate::testing::apart::{
     digest_in, ended_event, granted, killed, more, owned, people, permit, receipt, root_event,
     server,
 };
-use crate::testing::{AGENT, Log, at, event, gateway, id, key_body, keys, kid, records, task};
+use crate::testing::{
+    AGENT, Log, at, erasure, event, gateway, id, key_body, keys, kid, records, task,
+};
 
 /// The member that is found to differ, and the change of it.
 type Change<T> = (&'static str, fn(&mut T));
@@ -472,6 +474,26 @@ fn a_tree_with_two_owners_and_a_gateway_that_was_none_are_found() {
     let events = with_more([owned(other, 1, false)]);
     let found = permit_problem(check_events(&events, &[permit(1, 6)]));
     assert_eq!(found, PermitProblem::NotOwner(Source::Gateway(gateway())));
+}
+
+#[test]
+fn an_erasure_before_the_end_or_twice_is_found() {
+    let erased = || event(EventKind::TaskErased, 96, erasure(task())).of_task(task());
+    let ended = || {
+        let body = Object::new().with("why", "asked for");
+        event(EventKind::TaskEnded, 90, body.with("cut_off", 90_u64)).of_task(task())
+    };
+    check_events(&with_more([ended(), erased()]), &[]).unwrap();
+    let of_other = event(EventKind::TaskErased, 96, erasure(id(99))).of_task(task());
+    let (kind, member) = (EventKind::TaskErased, "task");
+    for (events, expected) in [
+        (vec![erased()], Problem::ErasedBeforeEnd),
+        (vec![erased(), ended()], Problem::ErasedBeforeEnd),
+        (vec![ended(), erased(), erased()], Problem::ErasedTwice),
+        (vec![ended(), of_other], Problem::Member { kind, member }),
+    ] {
+        assert_eq!(problem(check_events(&with_more(events), &[])).1, expected);
+    }
 }
 
 #[test]

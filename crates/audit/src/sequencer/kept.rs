@@ -1,0 +1,42 @@
+//! Keeping what decisions used, with the records that commit to it.
+
+use std::collections::HashMap;
+
+use aims_store::Txn;
+use aims_types::{Id, Task};
+
+use super::shipped::Taken;
+use super::{FoldError, TakeError};
+use crate::vault::{TaskKey, Vault};
+
+/// Keeps what was shipped, after checking that it is what its record commits to. What belongs to an
+/// erased task is dropped: a gateway that was away brings it back to nobody. So is what no key is
+/// left for.
+pub(super) async fn keep(
+    vault: &Vault,
+    txn: &mut dyn Txn,
+    shipped: &[Taken],
+) -> Result<(), TakeError> {
+    let mut keys: HashMap<Id<Task>, TaskKey> = HashMap::new();
+    for one in shipped {
+        let Some(material) = &one.material else {
+            continue;
+        };
+        let task = material.task;
+        if !keys.contains_key(&task) {
+            let key = vault.key(txn, task).await.map_err(FoldError::from)?;
+            keys.insert(task, key);
+        }
+        let key = match keys.get(&task) {
+            Some(TaskKey::Kept(key)) => key,
+            // Without a key, which is gone with what a restored backup lacks, nobody can ever read it;
+            // that is no reason to lose the record.
+            Some(TaskKey::Erased | TaskKey::Never) | None => continue,
+        };
+        key.open(task, &material.commitment, &material.sealed)
+            .map_err(|_| one.wrong_material())?;
+        let kept = txn.material_insert(material).await;
+        kept.map_err(FoldError::from)?;
+    }
+    Ok(())
+}
