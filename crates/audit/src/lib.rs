@@ -19,7 +19,6 @@
 //!   [`story::STORY_RECORDS_MAX`] records.
 
 pub mod check;
-mod kinds;
 mod sequencer;
 pub mod story;
 #[cfg(test)]
