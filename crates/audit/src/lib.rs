@@ -5,6 +5,7 @@
 //! - [`Sequencer`]: outbox and shipped records → tree, tiles, signed checkpoint;
 //! - [`check`]: hash chains, tree, checkpoint, keys, grants and permits of everything recorded, and
 //!   whether a log extends an earlier checkpoint;
+//! - [`Sequencer::prove`]: inclusion and consistency, from the tiles;
 //! - [`story`]: the records of a task as a tree that a person can read.
 //!
 //! # Out of scope
@@ -19,6 +20,7 @@
 //!   [`story::STORY_RECORDS_MAX`] records.
 
 pub mod check;
+mod prove;
 mod sequencer;
 pub mod story;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod testing;
 mod tiles;
 
 pub use check::{CheckError, ExtendsError, LogReport, check_extends, check_log};
+pub use prove::{NotProven, Proven, Wanted};
 pub use sequencer::{FOLD_LEN_MAX, FoldError, OpenError, Sequencer, Shipped, TakeError};
 pub use story::{Story, StoryError, Style, render};
 pub use tiles::{TileDir, TileDirError};

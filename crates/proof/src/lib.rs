@@ -26,6 +26,10 @@ mod kinds;
 mod report;
 mod rerun;
 mod select;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod used;
 mod verify;
