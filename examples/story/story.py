@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+import urllib.request
 
 from world import (Failed, World, check, init, linked, owned_by_tools, permission, point_config,
                    processes_with, profiles_of_nodes, quoted, say, start, start_process, stdlib,
@@ -616,10 +618,54 @@ def approval(world):
     log = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(world.scratch), "log",
                           "--oneline"], capture_output=True, text=True, check=True).stdout
     check("the repository has one commit", len(log.splitlines()) == 1, log)
+    return task
+
+
+def proof(world, task):
+    """One file for the one commit, verified by a process that has nothing but it and a key."""
+    title(7, "Prove: one file for the commit, which anybody can verify")
+    calls = world.aims("trace", task)["calls"]
+    commit = next(call for call in calls
+                  if call["verdict"] == "permit" and call["resource"] == "scratch/git_commit")
+    alone = world.dir / "auditor"
+    alone.mkdir()
+    key = alone / "log.key"
+    key.write_text(tomllib.loads(world.profile.read_text())["log_key"])
+    kept = alone / "kept-checkpoint"
+    kept.write_bytes(urllib.request.urlopen(
+        f"http://127.0.0.1:{world.api_port}/log/checkpoint").read())
+    start_task(world)  # the log grows
+    file = alone / "commit.proof"
+    world.aims("proof", commit["decision"], "--out", file, "--since", kept)
+
+    def verify(which, *more):
+        # Another directory, no home, no profile, no server named: the file and the key.
+        command = [world.options.aims, "verify", str(which), "--log-key", str(key), *more]
+        return subprocess.run(command, cwd=alone, env={}, capture_output=True, text=True,
+                              check=False)
+
+    done = verify(file, "--checkpoint", str(kept))
+    for line in done.stdout.splitlines():
+        print(f"    {line}")
+    check("the proof holds, and the decision made again is the same", done.returncode == 0,
+          done.stderr)
+    for word in ("scratch/git_commit", "alice", "release-notes", "as planned", "confined"):
+        check(f"the proof tells of {word}", word in done.stdout, done.stdout)
+    data = file.read_bytes()
+    flipped = alone / "flipped.proof"
+    refused = set()
+    for place in range(0, len(data), max(1, len(data) // 40)):
+        flipped.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        done = verify(flipped)
+        if done.returncode != 1:
+            raise Failed(f"a flipped bit at {place} was not refused: {done.stdout}{done.stderr}")
+        refused.add(done.stderr.strip())
+    check(f"a flipped bit anywhere is refused, each saying what failed, e.g. {min(refused, key=len)}",
+          refused, refused)
 
 
 def kill(world):
-    title(7, "Kill: complete when it returns")
+    title(8, "Kill: complete when it returns")
     task = start_task(world)
     agent = Background(world, task, {"instead": True, "long": 120})
     agent.wait_for("progress", lambda event: event["step"] == "progress")
@@ -672,7 +718,7 @@ def two_gateways(world):
 
 
 def tell(world, task):
-    title(8, "Tell: the whole task as a tree; everything recorded is verified")
+    title(9, "Tell: the whole task as a tree; everything recorded is verified")
     text = world.show("trace", task)
     for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit", "ended"):
         check(f"the trace tells of {word}", word in text, text)
@@ -696,7 +742,7 @@ def play(world):
     end(world, task)
     deadline(world)
     delegation(world)
-    approval(world)
+    proof(world, approval(world))
     kill(world)
     freeze(world)
     if world.options.apart:
@@ -732,4 +778,5 @@ def main():
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,11 +22,13 @@ use aims_model::{Record, Source};
 use aims_store::{LogEntry, LogHead, SourceHead, Store, Txn};
 use aims_tlog::{
     Checkpoint, CheckpointSignError, Entry, Growth, KeyName, LoadError, NoteSigner, Tree,
+    VerifierKey,
 };
 use aims_types::{Gateway, Id};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
+use crate::prove::{NotProven, Proven, Wanted, prove};
 use crate::tiles::{TileDir, TileDirError};
 use crate::vault::{Vault, VaultError};
 
@@ -123,6 +125,16 @@ impl Sequencer {
             Err(TakeError::Fold(error)) => Err(error),
             Err(error) => Err(FoldError::Record(error.to_string())),
         }
+    }
+
+    /// The key that verifies the log's checkpoints.
+    pub const fn verifier_key(&self) -> &VerifierKey {
+        self.signer.verifier_key()
+    }
+
+    /// Proves places in a tree that was published, and that it continues an earlier one.
+    pub fn prove(&self, wanted: &Wanted) -> Result<Proven, NotProven> {
+        blocking(|| prove(&self.tiles, wanted))
     }
 
     /// The last number of a gateway's records that the log has.

@@ -160,6 +160,34 @@ pub(crate) enum Command {
         /// The task.
         task: String,
     },
+    /// Exports the proof of one permitted action: one file that anybody can verify.
+    Proof {
+        /// The decision, as `aims trace` shows it.
+        decision: String,
+        /// Where the file goes; without it, to the output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// A checkpoint that you kept: the file then shows that the log continues it.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+    },
+    /// Verifies a proof with nothing but keys: it asks no server and reads no configuration.
+    ///
+    /// Exits with 0 if everything holds and the decision comes out the same, with 4 if everything
+    /// holds but what the decision used is not in the file, and with 1 if something does not hold.
+    Verify {
+        /// The proof.
+        file: PathBuf,
+        /// The log's key, or a file that holds it.
+        #[arg(long, value_name = "KEY|FILE")]
+        log_key: String,
+        /// A checkpoint that you kept.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The key of a witness that has to have seen the checkpoint, or a file that holds it.
+        #[arg(long, value_name = "KEY|FILE")]
+        witness: Vec<String>,
+    },
     /// The tamper-evident log.
     #[command(subcommand)]
     Log(LogCommand),

@@ -9,11 +9,13 @@ mod mcp;
 mod person;
 mod point;
 mod policy;
+mod proof;
 mod run;
 mod setup;
 mod task;
 mod tools;
 mod trace;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,6 +78,20 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             approval::answer(client()?, (&id, false, reason), output).await?;
         }
         Command::Trace { task } => trace::run(client()?, &task, output).await?,
+        Command::Proof {
+            decision,
+            out,
+            since,
+        } => proof::export(client()?, &decision, (out, since), output).await?,
+        Command::Verify {
+            file,
+            log_key,
+            checkpoint,
+            witness,
+        } => {
+            let trusted = (log_key.as_str(), witness.as_slice(), checkpoint.as_deref());
+            return verify::verify(&file, trusted, output);
+        }
         Command::Log(command) => log::run(command, profile_of(profile)?, output).await?,
         Command::Mcp(command) => mcp::run(command).await?,
     }

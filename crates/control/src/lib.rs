@@ -6,7 +6,7 @@
 //! every gateway before it returns.
 //!
 //! # In scope
-//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace,
+//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace, proofs,
 //!   answers to requests for approval, kills with their receipts;
 //! - operations of nodes and gateways: [`aims_links::Control`];
 //! - the token endpoint: tokens of instances and of people;
@@ -50,6 +50,7 @@ mod people;
 mod plane;
 mod points;
 mod policies;
+mod proof;
 mod publish;
 mod recording;
 mod replay;
@@ -87,6 +88,7 @@ pub use people::{EnrolPerson, EnrolPersonError, ListPeopleError, RemovePersonErr
 pub use plane::{ControlPlane, OpenError};
 pub use points::{ListPointsError, PointView};
 pub use policies::{ActivatePolicyError, PolicyError};
+pub use proof::ProofError;
 pub use publish::{Committed, Lapse, UNLEASED_PATIENCE};
 pub use rules::RulesError;
 pub use runs::{

@@ -9,7 +9,7 @@ use aims_decision::{Case, Decision, Denied, Findings, Needed, Reason, Reserved, 
 use aims_json::Object;
 use aims_lease::{Held, NotHeld};
 use aims_links::Control;
-use aims_model::{Assurance, Event, EventKind};
+use aims_model::{Assurance, Event, EventKind, RecordError};
 use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
@@ -26,7 +26,7 @@ use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
 use crate::live::LiveSet;
 use crate::mcp::registry::Sessions;
-use crate::records::{self, Action};
+use crate::records::{self, Action, Made};
 use crate::state::State;
 use crate::tool::ToolHost;
 use crate::trees::Trees;
@@ -77,8 +77,8 @@ pub(crate) struct Uses(Mutex<HashMap<Id<types::Instance>, Arc<Mutex<u32>>>>);
 pub(crate) struct Admitted {
     pub(crate) findings: Findings,
     pub(crate) reserved: Reserved,
-    /// How many calls were permitted before.
-    pub(crate) calls: u32,
+    /// When it was decided, and after how many others.
+    pub(crate) made: Made,
     /// The approval that it rests on, set aside for it.
     pub(crate) approval: Option<Taken>,
 }
@@ -173,7 +173,10 @@ impl Core {
                 Ok(Admitted {
                     findings,
                     reserved,
-                    calls: before,
+                    made: Made {
+                        at: now,
+                        calls: before,
+                    },
                     approval,
                 })
             }
@@ -253,23 +256,21 @@ impl Core {
         arguments: Option<&[u8]>,
     ) -> Result<(), JournalError> {
         let body = records::decision(caller, state, action, "permit", &admitted.findings);
-        let body = records::permitted(body, &admitted.findings);
+        let body = body.with("reasons", admitted.findings.reasons());
         let mut body = records::reserved(body, &admitted.reserved);
         body = body.with("epoch", caller.tree.epoch());
         if let Some(approval) = &admitted.approval {
             body = body.with("approval", approval.describe());
         }
-        let used = records::material(caller, state, action, arguments, admitted.calls);
+        let used = records::material(caller, state, action, arguments, admitted.made)
+            .map_err(|error| RecordError::Encoding(error.to_string()))?;
         let sealed_for = (caller.token.task, &caller.chain.materials);
-        let material = used.map(|used| self.journal.seal(sealed_for, used));
-        let material = material.transpose()?;
-        if let Some(material) = &material {
-            body = body.with("materials", material.commitment.to_string());
-        }
+        let material = self.journal.seal(sealed_for, used)?;
+        body = body.with("materials", material.commitment.to_string());
         let event = Event::new(EventKind::CallIntent, self.clock.now(), body);
         let event = event.of_task(caller.token.task);
         self.journal
-            .append_with(Class::Intent, event, material)
+            .append_with(Class::Intent, event, Some(material))
             .await?;
         metrics::counter!("aims_gateway_decisions_total", "decision" => "permit").increment(1);
         Ok(())

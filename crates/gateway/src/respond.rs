@@ -14,8 +14,9 @@ use http_body_util::{BodyExt, Full};
 
 use crate::approvals::Unaskable;
 use crate::authn::AuthnError;
-use crate::records::{policy_words, short, words};
+use crate::records::{policy_words, words};
 use crate::stream::Stream;
+use aims_decision::short;
 
 /// Header that keeps proxies on the way from holding events back.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

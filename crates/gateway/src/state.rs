@@ -11,7 +11,8 @@ use aims_links::ControlState;
 use aims_model::{
     Approval, EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
 };
-use aims_policy::{PolicySet, Schema, SchemaSource, ServerTools, ToolShape};
+use aims_policy::PolicySet;
+use aims_proof::Tools;
 use aims_types::{Digest, Id, Name, Person, Revision, Timestamp};
 
 /// One consistent state at one revision.
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) issuer: String,
     pub(crate) policy: Arc<PolicyVersion>,
     pub(crate) policies: PolicySet,
+    /// Digest of the tools that they were compiled against.
+    pub(crate) tools: Digest,
     pub(crate) cutoffs: CutOffs,
     /// The approvals that were given and not used, by what they answer.
     approvals: HashMap<Digest, Vec<Approval>>,
@@ -60,9 +63,17 @@ impl State {
                 && state.policy.text == control.policy.text
                 && *state.source == *control.servers
         });
-        let policies = match unchanged {
-            Some(state) => state.policies.clone(),
-            None => compile_policies(&control.policy.text, &control.servers)?,
+        let (policies, tools) = match unchanged {
+            Some(state) => (state.policies.clone(), state.tools),
+            None => {
+                let tools = Tools::of(&control.servers);
+                let policies = tools.compile(&control.policy.text);
+                let digest = tools.digest();
+                (
+                    policies.map_err(|error| error.to_string())?,
+                    digest.map_err(|error| error.to_string())?,
+                )
+            }
         };
         let mut servers = HashMap::new();
         for server in control.servers.iter() {
@@ -88,6 +99,7 @@ impl State {
             issuer: control.issuer.clone(),
             policy: Arc::clone(&control.policy),
             policies,
+            tools,
             cutoffs: CutOffs::new(control.cutoffs.iter()),
             servers,
             keys: Keys::parse(&control.keys)?,
@@ -196,30 +208,4 @@ impl KeySource for TokenKeys<'_> {
     fn key(&self, kid: &str) -> Option<PublicKey> {
         self.keys.token_key(kid, self.now)
     }
-}
-
-fn compile_policies(text: &str, servers: &[ToolServer]) -> Result<PolicySet, String> {
-    let mut source = SchemaSource::default();
-    for server in servers {
-        let tools = server.tools.iter().map(|pin| {
-            let schema = aims_json::parse(pin.input_schema.as_bytes(), &Limits::DOCUMENT);
-            let schema = schema.map_err(|error| {
-                format!(
-                    "the schema of tool `{}` of `{}`: {error}",
-                    pin.name, server.name
-                )
-            })?;
-            Ok(ToolShape {
-                name: pin.name.clone(),
-                input_schema: schema,
-            })
-        });
-        let tools = tools.collect::<Result<Vec<_>, String>>()?;
-        source.servers.push(ServerTools {
-            server: server.name.clone(),
-            tools,
-        });
-    }
-    let schema = Schema::generate(&source).map_err(|error| error.to_string())?;
-    PolicySet::compile(text, &schema).map_err(|errors| errors.to_string())
 }

@@ -6,6 +6,7 @@ mod kills;
 mod people;
 mod points;
 mod policy;
+mod proof;
 mod servers;
 mod tasks;
 mod token;
@@ -44,6 +45,7 @@ impl Admin {
             .route("/v1/tasks", get(tasks::list).post(tasks::start))
             .route("/v1/tasks/{id}", get(tasks::show))
             .route("/v1/tasks/{id}/trace", get(tasks::trace))
+            .route("/v1/decisions/{id}/proof", get(proof::export))
             .route("/v1/tasks/{id}/end", post(tasks::end))
             .route("/v1/tasks/{id}/freeze", post(tasks::freeze))
             .route("/v1/tasks/{id}/resume", post(tasks::resume))

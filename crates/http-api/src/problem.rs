@@ -89,6 +89,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     // What the path or the body is about is not there, or not for this person to see.
     ("unknown_agent", StatusCode::NOT_FOUND),
     ("unknown_approval", StatusCode::NOT_FOUND),
+    ("unknown_decision", StatusCode::NOT_FOUND),
     ("unknown_delegation", StatusCode::NOT_FOUND),
     ("unknown_instance", StatusCode::NOT_FOUND),
     ("unknown_key", StatusCode::NOT_FOUND),
@@ -115,6 +116,8 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("other_agent", StatusCode::CONFLICT),
     ("person_removed", StatusCode::CONFLICT),
     ("policy_conflict", StatusCode::CONFLICT),
+    ("proof_does_not_hold", StatusCode::CONFLICT),
+    ("proof_incomplete", StatusCode::CONFLICT),
     ("server_key_in_use", StatusCode::CONFLICT),
     ("task_ended", StatusCode::CONFLICT),
     ("task_frozen", StatusCode::CONFLICT),
@@ -126,6 +129,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("answer_to_other", StatusCode::UNPROCESSABLE_ENTITY),
     ("answer_too_old", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_answer", StatusCode::UNPROCESSABLE_ENTITY),
+    ("bad_checkpoint", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_consent", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_deadline", StatusCode::UNPROCESSABLE_ENTITY),
     ("bad_environment", StatusCode::UNPROCESSABLE_ENTITY),
@@ -154,6 +158,7 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("unknown_tool", StatusCode::UNPROCESSABLE_ENTITY),
     // It can be done once something else is there.
     ("no_gateway", StatusCode::SERVICE_UNAVAILABLE),
+    ("no_log", StatusCode::SERVICE_UNAVAILABLE),
 ];
 
 /// The status of a refusal by its full code. A code that the table lacks is our mistake.

@@ -68,6 +68,7 @@ pub const ROUTES: &[Route] = &[
     change("/v1/tasks"),
     read("/v1/tasks/{id}"),
     read("/v1/tasks/{id}/trace"),
+    read("/v1/decisions/{id}/proof"),
     change("/v1/tasks/{id}/end"),
     change("/v1/tasks/{id}/freeze"),
     change("/v1/tasks/{id}/resume"),

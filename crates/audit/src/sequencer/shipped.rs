@@ -6,7 +6,7 @@ use aims_store::{LogEntry, SealedMaterial, SourceHead};
 use aims_types::Digest;
 
 use super::FoldError;
-use crate::kinds::may_write;
+use aims_proof::may_write;
 
 /// One record of a gateway, with what it keeps apart from the log.
 #[derive(Debug, Clone)]

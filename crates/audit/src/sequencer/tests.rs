@@ -43,7 +43,10 @@ async fn the_outbox_becomes_a_log_that_checks() {
     let report = bench.check().await;
     assert_eq!((report.size, report.root), (head.size, head.root));
     assert_eq!(report.sources[&Source::Server].records, head.size);
-    assert_eq!((report.grants_verified, report.keys.len()), (1, 3));
+    assert_eq!(
+        (report.claimed.grants_verified, report.claimed.keys.len()),
+        (1, 3)
+    );
 }
 
 #[tokio::test]
@@ -60,7 +63,13 @@ async fn a_backlog_of_any_length_is_folded_before_what_a_gateway_ships() {
         .unwrap();
     assert_eq!(taken, 4);
     let report = bench.check().await;
-    assert_eq!((report.permits_verified, report.open_intents.len()), (2, 1));
+    assert_eq!(
+        (
+            report.claimed.permits_verified,
+            report.claimed.open_intents.len()
+        ),
+        (2, 1)
+    );
 }
 
 #[tokio::test]
@@ -255,7 +264,7 @@ fn every_kind_has_somebody_who_may_write_it() {
         assert!(
             sources
                 .iter()
-                .any(|source| crate::kinds::may_write(*source, *kind)),
+                .any(|source| aims_proof::may_write(*source, *kind)),
             "{kind}"
         );
     }

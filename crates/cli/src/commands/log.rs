@@ -52,9 +52,9 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
         "origin": report.origin,
         "size": report.size,
         "root": report.root,
-        "kinds": report.kinds,
-        "keys": report.keys,
-        "open_intents": report.open_intents,
+        "kinds": report.claimed.kinds,
+        "keys": report.claimed.keys,
+        "open_intents": report.claimed.open_intents,
     });
     output.show(&value, |_| show(&report))
 }
@@ -89,6 +89,7 @@ fn show(report: &LogReport) -> String {
         ]
     });
     let kinds: Vec<String> = report
+        .claimed
         .kinds
         .iter()
         .map(|(kind, count)| format!("{count} {kind}"))
@@ -101,10 +102,10 @@ fn show(report: &LogReport) -> String {
         report.root,
         table(["source", "records", "chain", "last"], sources),
         kinds.join(", "),
-        report.keys.len(),
-        report.grants_verified,
-        report.permits_verified,
-        report.open_intents.len(),
+        report.claimed.keys.len(),
+        report.claimed.grants_verified,
+        report.claimed.permits_verified,
+        report.claimed.open_intents.len(),
     )
 }
 

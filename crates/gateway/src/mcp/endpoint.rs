@@ -26,11 +26,11 @@ use super::session::Session;
 use crate::authn::{AuthnError, Caller};
 use crate::core::{Core, NotReady};
 use crate::forward;
-use crate::records::short;
 use crate::respond;
 use crate::state::State;
 use crate::trees::{Owner, own};
 use crate::unserved::{note_not_ready, note_stranger, note_undecided};
+use aims_decision::short;
 
 /// Where the endpoints are.
 const PREFIX: &str = "/mcp/";

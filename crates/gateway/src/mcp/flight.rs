@@ -187,7 +187,7 @@ impl Flight {
         let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
         match end {
             End::Cut { sent } => records::cut(body, *sent),
-            End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
+            End::Failed(fault) => body.with("fault", aims_decision::short(&fault.to_string())),
             _ => body,
         }
     }

@@ -14,6 +14,8 @@ fn answers(route: &Route) -> [Option<(u16, &'static str)>; 3] {
     const UNKNOWN: Option<(u16, &str)> = Some((404, "unknown_task"));
     match (route.method, route.path) {
         ("GET", "/v1/people" | "/v1/points") => [None, ROLE, ROLE],
+        // There is no such permit here; who may see one is held by the use case's own tests.
+        ("GET", "/v1/decisions/{id}/proof") => [Some((404, "unknown_decision")); 3],
         ("GET", "/v1/approvals/{id}") => [None, Some((404, "unknown_approval")), None],
         ("GET", "/v1/tasks/{id}" | "/v1/tasks/{id}/trace") => [None, UNKNOWN, None],
         ("GET", _) => [None, None, None],

@@ -97,6 +97,9 @@ impl Stage {
             "/v1/tasks/{id}/resume" => self.frozen.to_string(),
             "/v1/tasks/{id}/erase" => self.ended.to_string(),
             path if path.starts_with("/v1/approvals/") => self.approval.id.to_string(),
+            path if path.starts_with("/v1/decisions/") => {
+                aims_types::Id::<aims_types::Decision>::from_u128(7).to_string()
+            }
             _ => self.task.to_string(),
         };
         path.replace("{id}", &id)

@@ -6,7 +6,9 @@ use aims_model::{Event, EventKind, Source};
 use aims_types::{Digest, Instance};
 
 use super::{Checked, check, check_events, problem};
-use crate::check::{ApprovalProblem, CheckError, GrantProblem, KeyProblem, PermitProblem, Problem};
+use aims_proof::{ApprovalProblem, GrantProblem, KeyProblem, PermitProblem, Problem};
+
+use crate::check::CheckError;
 use crate::testing::apart::{
     Handing, answer_event, approved, approved_permit, asked_event, attested, authority, before,
     digest_in, ended_event, granted, killed, more, owned, people, permit, receipt, root_event,
@@ -47,9 +49,15 @@ fn a_good_log_of_delegations_approvals_and_kills_is_reported() {
     ]);
     let report = check_events(&events, &[permit(1, 6)]);
     let report = report.unwrap();
-    assert_eq!((report.grants_verified, report.permits_verified), (2, 1));
-    assert_eq!(report.answers_verified, 1);
-    let open: Vec<_> = report.open_kills.into_iter().collect();
+    assert_eq!(
+        (
+            report.claimed.grants_verified,
+            report.claimed.permits_verified
+        ),
+        (2, 1)
+    );
+    assert_eq!(report.claimed.answers_verified, 1);
+    let open: Vec<_> = report.claimed.open_kills.into_iter().collect();
     assert_eq!(open, ["key some-thumbprint"]);
     let events = with_more([asked_event(), approved(), ended_event("used", 2)]);
     check_events(&events, &[permit(1, 7), approved_permit(2)]).unwrap();

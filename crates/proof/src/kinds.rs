@@ -4,7 +4,7 @@ use aims_model::{EventKind, Source};
 
 /// Whether `source` may say this: a gateway records what it decides, never who is enrolled or what
 /// is authorised; the server never records a decision in a gateway's place.
-pub(crate) const fn may_write(source: Source, kind: EventKind) -> bool {
+pub const fn may_write(source: Source, kind: EventKind) -> bool {
     let (server, gateway) = match kind {
         EventKind::DomainCreated
         | EventKind::KeyEnrolled

@@ -257,7 +257,7 @@ fn signed(
 
 /// The claims' exact bytes, of which only the canonical form is read. The parser has read this
 /// part already.
-pub(super) fn payload(jws: &str) -> Vec<u8> {
+pub(crate) fn payload(jws: &str) -> Vec<u8> {
     let claims = jws.split('.').nth(1);
     let claims = claims.and_then(|claims| base64url::decode(claims).ok());
     claims.unwrap_or_default()

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use aims_crypto::PublicKey;
 use aims_json::{Object, Value};
 use aims_model::{EventKind, Record};
 
-use super::Problem;
 use super::approvals::{self, Approvals};
 use super::budgets::Budgets;
 use super::calls::Calls;
@@ -15,11 +15,12 @@ use super::grants::{Before, Grants};
 use super::keys::Keys;
 use super::people::People;
 use super::trees::Trees;
+use super::{Claimed, Problem};
 use crate::kinds::may_write;
 
-/// Everything that later records refer to.
+/// Everything that later records refer to: feed it the records in the order of the log.
 #[derive(Default)]
-pub(super) struct Claims {
+pub struct Claims {
     pub(super) kinds: BTreeMap<&'static str, u64>,
     pub(super) keys: Keys,
     pub(super) people: People,
@@ -34,13 +35,14 @@ pub(super) struct Claims {
 
 /// The body of a record, whose members have to be there.
 #[derive(Clone, Copy)]
-pub(super) struct Body<'a> {
-    pub(super) kind: EventKind,
-    pub(super) members: &'a Object,
+pub(crate) struct Body<'a> {
+    pub(crate) kind: EventKind,
+    pub(crate) members: &'a Object,
 }
 
 impl Claims {
-    pub(super) fn note(&mut self, record: &Record) -> Result<(), Problem> {
+    /// Takes the next record into account, if it fits those before it.
+    pub fn note(&mut self, record: &Record) -> Result<(), Problem> {
         let kind = record.event.kind;
         if !may_write(record.source, kind) {
             let origin = record.source;
@@ -83,6 +85,24 @@ impl Claims {
         }
     }
 
+    /// Whether the key is the log's own, enrolled and not retired.
+    pub fn is_log_key(&self, key: &PublicKey) -> bool {
+        self.keys.is_log_key(key)
+    }
+
+    /// What all of them hold together.
+    pub fn claimed(self) -> Claimed {
+        Claimed {
+            kinds: self.kinds,
+            keys: self.keys.in_force(),
+            grants_verified: self.grants.verified(),
+            permits_verified: self.calls.verified(),
+            open_intents: self.calls.open(),
+            answers_verified: self.approvals.verified(),
+            open_kills: self.cuts.open(),
+        }
+    }
+
     fn created(&mut self, body: Body<'_>) -> Result<(), Problem> {
         body.text("trust_domain")?.clone_into(&mut self.domain);
         Ok(())
@@ -107,49 +127,49 @@ impl Claims {
 }
 
 impl<'a> Body<'a> {
-    pub(super) const fn of(record: &'a Record) -> Self {
+    pub(crate) const fn of(record: &'a Record) -> Self {
         Self {
             kind: record.event.kind,
             members: &record.event.body,
         }
     }
 
-    pub(super) fn missing(self, member: &'static str) -> Problem {
+    pub(crate) fn missing(self, member: &'static str) -> Problem {
         let kind = self.kind;
         Problem::Member { kind, member }
     }
 
-    pub(super) fn value(self, name: &'static str) -> Result<&'a Value, Problem> {
+    pub(crate) fn value(self, name: &'static str) -> Result<&'a Value, Problem> {
         self.members.get(name).ok_or_else(|| self.missing(name))
     }
 
-    pub(super) fn text(self, name: &'static str) -> Result<&'a str, Problem> {
+    pub(crate) fn text(self, name: &'static str) -> Result<&'a str, Problem> {
         self.value(name)?.as_str().ok_or_else(|| self.missing(name))
     }
 
-    pub(super) fn parsed<T: FromStr>(self, name: &'static str) -> Result<T, Problem> {
+    pub(crate) fn parsed<T: FromStr>(self, name: &'static str) -> Result<T, Problem> {
         self.text(name)?.parse().map_err(|_| self.missing(name))
     }
 
-    pub(super) fn number(self, name: &'static str) -> Result<u64, Problem> {
+    pub(crate) fn number(self, name: &'static str) -> Result<u64, Problem> {
         self.value(name)?.as_u64().ok_or_else(|| self.missing(name))
     }
 
-    pub(super) fn flag(self, name: &'static str) -> Result<bool, Problem> {
+    pub(crate) fn flag(self, name: &'static str) -> Result<bool, Problem> {
         self.value(name)?
             .as_bool()
             .ok_or_else(|| self.missing(name))
     }
 
     /// A member that may be left out, but not malformed.
-    pub(super) fn optional<T: FromStr>(self, name: &'static str) -> Result<Option<T>, Problem> {
+    pub(crate) fn optional<T: FromStr>(self, name: &'static str) -> Result<Option<T>, Problem> {
         if self.members.get(name).is_none_or(Value::is_null) {
             return Ok(None);
         }
         self.parsed(name).map(Some)
     }
 
-    pub(super) fn part(self, name: &'static str) -> Result<Self, Problem> {
+    pub(crate) fn part(self, name: &'static str) -> Result<Self, Problem> {
         let members = self.value(name)?.as_object();
         let members = members.ok_or_else(|| self.missing(name))?;
         Ok(Self { members, ..self })
