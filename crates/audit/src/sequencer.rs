@@ -4,8 +4,8 @@
 //! that excludes others while the tiles are written. Tiles are durable before the checkpoint that
 //! promises them; tiles that no checkpoint promised are written anew by the next fold.
 //!
-//! What decisions used is checked against its commitment and kept sealed in the same transaction, or
-//! dropped if its task was erased, whenever it comes; the record is taken either way.
+//! What decisions used is checked against its commitment and kept sealed in the same transaction,
+//! or dropped if its task was erased, whenever it comes; the record is taken either way.
 //!
 //! What the server committed before a fold comes before what gateways ship in it: a record of an
 //! action follows the records of the authority it used.

@@ -30,8 +30,8 @@ impl From<OpenError> for OpenDataKeyError {
 }
 
 impl KeyStore {
-    /// Seals a data key for one use and one subject: `material`, `tsk_…`. Each subject has a sealing
-    /// key of its own, derived from the master key.
+    /// Seals a data key for one use and one subject: `material`, `tsk_…`. Each subject has a
+    /// sealing key of its own, derived from the master key.
     pub fn data_key_seal(
         &self,
         (purpose, subject): (&str, &str),

@@ -3,13 +3,13 @@
 use aims_crypto::PublicKey;
 use aims_decision::{CLOCK_SKEW_MAX, ChainKeys};
 use aims_jose::{Jwk, Thumbprint};
-use aims_json::{Limits, Object, Value, from_slice, to_canonical};
+use aims_json::{Limits, Object, Value};
 use aims_model::grant::{Delegator, Grant};
 use aims_model::{EventKind, Expected, KeyPurpose, Posture};
 use aims_types::{Id, Person, Timestamp};
-use serde::de::DeserializeOwned;
 
 use crate::file::Included;
+use crate::part::Part;
 use crate::select::Selected;
 
 /// Two records that have to agree and don't.
@@ -50,13 +50,6 @@ pub enum FactError {
 pub(crate) struct Facts<'a> {
     pub(crate) records: &'a [Included],
     pub(crate) selected: &'a Selected,
-}
-
-/// A part of a record.
-#[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
-    kind: EventKind,
-    members: &'a Object,
 }
 
 /// The keys that the records enrol.
@@ -177,42 +170,9 @@ impl<'a> Facts<'a> {
         for (place, hop) in above.chain([acting]) {
             let agent = self.selected.agents.get(hop);
             let agent = self.part(*agent.ok_or(FactError::Attestation("no agent"))?)?;
-            self.instance(self.part(place)?, agent)?;
+            as_registered(self.part(place)?, agent)?;
         }
         Ok(())
-    }
-
-    fn instance(&self, attested: Part<'a>, agent: Part<'a>) -> Result<(), FactError> {
-        let posture: Posture = attested.read("posture")?;
-        let expected: Expected = agent.read("evidence")?;
-        if let Some(gap) = expected.gaps(&posture.evidence).first() {
-            return Err(FactError::Evidence {
-                instance: attested.text("instance")?.to_owned(),
-                gap: gap.to_string(),
-            });
-        }
-        let ok = |name| Ok::<_, FactError>(attested.part(name)?.text("result")? == "ok");
-        let key = key_of(attested.text("jwk")?).ok_or_else(|| attested.member("jwk"))?;
-        let checks = [
-            (
-                ok("attestation")? && ok("environment")? && ok("policy")?,
-                "a check of the server failed",
-            ),
-            (
-                posture.assurance.as_str() == agent.text("assurance")?,
-                "its assurance is not as registered",
-            ),
-            (posture.host_uid != 0, "the program runs as root"),
-            (
-                attested.text("agent")? == agent.text("spiffe_id")?,
-                "it is of another agent",
-            ),
-            (
-                attested.text("jkt")? == Thumbprint::of(&key).to_string(),
-                "its key is not the one it names",
-            ),
-        ];
-        first_false(&checks).map_err(FactError::Attestation)
     }
 
     /// The token was issued for this chain, to the key of the instance, and had not expired.
@@ -315,54 +275,6 @@ impl<'a> Facts<'a> {
     }
 }
 
-impl<'a> Part<'a> {
-    fn member(&self, member: &'static str) -> FactError {
-        let kind = self.kind;
-        FactError::Member { kind, member }
-    }
-
-    pub(crate) fn value(&self, name: &'static str) -> Result<&'a Value, FactError> {
-        self.members.get(name).ok_or_else(|| self.member(name))
-    }
-
-    pub(crate) fn text(&self, name: &'static str) -> Result<&'a str, FactError> {
-        self.value(name)?.as_str().ok_or_else(|| self.member(name))
-    }
-
-    pub(crate) fn number(&self, name: &'static str) -> Result<u64, FactError> {
-        self.value(name)?.as_u64().ok_or_else(|| self.member(name))
-    }
-
-    pub(crate) fn array(&self, name: &'static str) -> Result<&'a [Value], FactError> {
-        self.value(name)?
-            .as_array()
-            .ok_or_else(|| self.member(name))
-    }
-
-    pub(crate) fn part(&self, name: &'static str) -> Result<Self, FactError> {
-        let members = self.value(name)?.as_object();
-        let members = members.ok_or_else(|| self.member(name))?;
-        Ok(Self {
-            members,
-            kind: self.kind,
-        })
-    }
-
-    pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, FactError> {
-        self.text(name)?.parse().map_err(|_| self.member(name))
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.members.get(name).is_some_and(|value| !value.is_null())
-    }
-
-    /// A member that is one of our own types.
-    pub(crate) fn read<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, FactError> {
-        let bytes = to_canonical(self.value(name)?).map_err(|_| self.member(name))?;
-        from_slice(&bytes, &Limits::MESSAGE).map_err(|_| self.member(name))
-    }
-}
-
 impl Enrolled<'_> {
     fn find(
         &self,
@@ -396,6 +308,40 @@ impl ChainKeys for Enrolled<'_> {
     fn token_key(&self, kid: &str, at: Timestamp) -> Option<PublicKey> {
         self.find(kid, (KeyPurpose::Token, "server"), at)
     }
+}
+
+/// The instance was seen as its agent is registered, and passed every check of the server.
+fn as_registered(attested: Part<'_>, agent: Part<'_>) -> Result<(), FactError> {
+    let posture: Posture = attested.read("posture")?;
+    let expected: Expected = agent.read("evidence")?;
+    if let Some(gap) = expected.gaps(&posture.evidence).first() {
+        return Err(FactError::Evidence {
+            instance: attested.text("instance")?.to_owned(),
+            gap: gap.to_string(),
+        });
+    }
+    let ok = |name| Ok::<_, FactError>(attested.part(name)?.text("result")? == "ok");
+    let key = key_of(attested.text("jwk")?).ok_or_else(|| attested.member("jwk"))?;
+    let checks = [
+        (
+            ok("attestation")? && ok("environment")? && ok("policy")?,
+            "a check of the server failed",
+        ),
+        (
+            posture.assurance.as_str() == agent.text("assurance")?,
+            "its assurance is not as registered",
+        ),
+        (posture.host_uid != 0, "the program runs as root"),
+        (
+            attested.text("agent")? == agent.text("spiffe_id")?,
+            "it is of another agent",
+        ),
+        (
+            attested.text("jkt")? == Thumbprint::of(&key).to_string(),
+            "its key is not the one it names",
+        ),
+    ];
+    first_false(&checks).map_err(FactError::Attestation)
 }
 
 /// One agent of the chain as the record of a decision writes it.

@@ -23,6 +23,7 @@ mod check;
 mod facts;
 mod file;
 mod kinds;
+mod part;
 mod report;
 mod rerun;
 mod select;

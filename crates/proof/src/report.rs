@@ -9,7 +9,8 @@ use aims_types::{
 };
 use serde::Serialize;
 
-use crate::facts::{FactError, Facts, Part};
+use crate::facts::{FactError, Facts};
+use crate::part::Part;
 
 /// What one file can't show, whoever wrote it.
 pub const LIMITS: [&str; 4] = [

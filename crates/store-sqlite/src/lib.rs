@@ -16,9 +16,9 @@
 //! - A transaction that failed in a way that SQLite may answer with a rollback of its own is over:
 //!   nothing can run outside of it by accident.
 //! - `secure_delete`: what is deleted is overwritten. The key of a task's materials is overwritten
-//!   where it lies: its row never grows, shrinks or moves, so no page keeps a second copy, and after
-//!   [`Store::scrub`] the journal has none either. Copies of cipher text may stay in unused parts of
-//!   pages until these are used again; so may what approvals asked about.
+//!   where it lies: its row never grows, shrinks or moves, so no page keeps a second copy, and
+//!   after [`Store::scrub`] the journal has none either. Copies of cipher text may stay in unused
+//!   parts of pages until these are used again; so may what approvals asked about.
 //!
 //! # Limits
 //! - one machine, a local file system (the journal needs shared memory and honest `fsync`);

@@ -34,8 +34,8 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     ),
 ];
 
-/// What makes a commit durable, references true, and what is deleted go: setting, how to ask for it,
-/// wanted value.
+/// What makes a commit durable, references true, and what is deleted go: setting, how to ask for
+/// it, wanted value.
 const PROMISES: [(&str, &str, &str); 4] = [
     ("journal_mode", "PRAGMA journal_mode", "wal"),
     ("synchronous", "PRAGMA synchronous", "2"),

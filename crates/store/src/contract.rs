@@ -113,8 +113,8 @@ pub trait Store: Send + Sync {
     async fn read(&self) -> Result<Box<dyn Reader>, Error>;
     /// A transaction. Dropping it undoes everything.
     async fn begin(&self) -> Result<Box<dyn Txn>, Error>;
-    /// Makes what was erased before the call go from the engine's files. `false` if something that
-    /// is under way still needs it there: nothing is lost, ask again.
+    /// Makes keys that were erased before the call go from the engine's files. `false` if something
+    /// that is under way still needs them there: nothing is lost, ask again.
     async fn scrub(&self) -> Result<bool, Error>;
 }
 

@@ -24,8 +24,8 @@
 //!   task and launch of an instance, the task and initiator of an approval, the maker of a join
 //!   token, the task of a tree's owner. Materials, their keys and log entries may outlive what they
 //!   speak of.
-//! - **Erasure.** What [`Txn::task_erase`] took is in no later look-up, and does not come back; after
-//!   [`Store::scrub`] said so, it is in none of the engine's files either.
+//! - **Erasure.** What [`Txn::task_erase`] took is in no later look-up, and does not come back;
+//!   after [`Store::scrub`] said so, its key is in none of the engine's files either.
 //!
 //! Nothing here relies on a single writer: several servers may share one engine. An engine may
 //! let a transaction wait in [`Store::begin`] for another one, so whoever holds one must not begin

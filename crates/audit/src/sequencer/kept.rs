@@ -29,8 +29,8 @@ pub(super) async fn keep(
         }
         let key = match keys.get(&task) {
             Some(TaskKey::Kept(key)) => key,
-            // Without a key, which is gone with what a restored backup lacks, nobody can ever read it;
-            // that is no reason to lose the record.
+            // Without a key, for example because an old backup was restored, nobody can ever
+            // read it; that is no reason to lose the record.
             Some(TaskKey::Erased | TaskKey::Never) | None => continue,
         };
         key.open(task, &material.commitment, &material.sealed)

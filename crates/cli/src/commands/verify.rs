@@ -58,7 +58,7 @@ fn note(file: &Path) -> Result<SignedNote> {
 }
 
 fn show(verified: &Verified) -> String {
-    let shown = table(["", ""], rows(verified));
+    let shown = table(["decision", &verified.decision.to_string()], rows(verified));
     let limits: Vec<String> = verified
         .limits
         .iter()
