@@ -6,8 +6,8 @@
 //! every gateway before it returns.
 //!
 //! # In scope
-//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace, proofs,
-//!   answers to requests for approval, kills with their receipts;
+//! - operations of people: people, agents, tool servers, policies, tasks, launches, the trace,
+//!   proofs, answers to requests for approval, kills with their receipts, erasures;
 //! - operations of nodes and gateways: [`aims_links::Control`];
 //! - the token endpoint: tokens of instances and of people;
 //! - ordered publishing of [`aims_links::ControlState`] to gateways.

@@ -1,6 +1,7 @@
 //! Keeping what decisions used, with the records that commit to it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use aims_store::Txn;
 use aims_types::{Id, Task};
@@ -23,16 +24,13 @@ pub(super) async fn keep(
             continue;
         };
         let task = material.task;
-        if !keys.contains_key(&task) {
-            let key = vault.key(txn, task).await.map_err(FoldError::from)?;
-            keys.insert(task, key);
-        }
-        let key = match keys.get(&task) {
-            Some(TaskKey::Kept(key)) => key,
-            // Without a key, for example because an old backup was restored, nobody can ever
-            // read it; that is no reason to lose the record.
-            Some(TaskKey::Erased | TaskKey::Never) | None => continue,
+        let key = match keys.entry(task) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(vault.key(txn, task).await.map_err(FoldError::from)?),
         };
+        // Without a key, for example because an old backup was restored, nobody can ever read it;
+        // that is no reason to lose the record.
+        let TaskKey::Kept(key) = key else { continue };
         key.open(task, &material.commitment, &material.sealed)
             .map_err(|_| one.wrong_material())?;
         let kept = txn.material_insert(material).await;
