@@ -7,6 +7,7 @@ use aims_model::{Material, MaterialKey};
 use aims_store::SealedMaterial;
 use aims_types::ambient::SystemEntropy;
 use aims_types::{Digest, Task};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::testing::{intent, intent_with, task};
@@ -208,7 +209,8 @@ async fn whatever_comes_while_a_task_is_erased_is_erased() {
         let key = key(&bench, task()).await;
         let used: Vec<Material> = (0..9).map(used).collect();
         let shipped = permits(&key, &used);
-        let taking = tokio::spawn({
+        let mut taking = JoinSet::new();
+        taking.spawn({
             let sequencer = Arc::clone(&sequencer);
             async move {
                 for one in shipped {
@@ -217,7 +219,7 @@ async fn whatever_comes_while_a_task_is_erased_is_erased() {
             }
         });
         let erased = erase(&bench, task()).await;
-        taking.await.unwrap();
+        taking.join_all().await;
         assert!(erased.is_some());
         let mut reader = bench.store.read().await.unwrap();
         for used in &used {
