@@ -116,14 +116,16 @@ impl ControlPlane {
         let file = ProofFile {
             decision,
             checkpoint,
-            records: included.collect::<Result<_, _>>().map_err(malformed)?,
+            records: included
+                .collect::<Result<_, _>>()
+                .map_err(|error| malformed(&error))?,
             policy: gather::policy(reader.as_mut(), &gathered.intent).await?,
             used: gather::used(&self.vault(), reader.as_mut(), &gathered.intent).await?,
             since: since
                 .zip(proven.since)
                 .map(|((_, checkpoint), path)| Since { checkpoint, path }),
         };
-        let bytes = file.to_bytes().map_err(malformed)?;
+        let bytes = file.to_bytes().map_err(|error| malformed(&error))?;
         let trust = Trust {
             log: key,
             witnesses: &[],
@@ -194,6 +196,6 @@ fn earlier(text: &str, key: &VerifierKey) -> Result<(u64, SignedNote), ProofErro
     Ok((verified.checkpoint().size, own))
 }
 
-fn malformed(error: FormatError) -> Fault {
+fn malformed(error: &FormatError) -> Fault {
     Fault::Inconsistent(error.to_string())
 }

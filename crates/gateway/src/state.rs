@@ -63,17 +63,15 @@ impl State {
                 && state.policy.text == control.policy.text
                 && *state.source == *control.servers
         });
-        let (policies, tools) = match unchanged {
-            Some(state) => (state.policies.clone(), state.tools),
-            None => {
-                let tools = Tools::of(&control.servers);
-                let policies = tools.compile(&control.policy.text);
-                let digest = tools.digest();
-                (
-                    policies.map_err(|error| error.to_string())?,
-                    digest.map_err(|error| error.to_string())?,
-                )
-            }
+        let (policies, tools) = if let Some(state) = unchanged {
+            (state.policies.clone(), state.tools)
+        } else {
+            let tools = Tools::of(&control.servers);
+            let policies = tools.compile(&control.policy.text);
+            (
+                policies.map_err(|error| error.to_string())?,
+                tools.digest().map_err(|error| error.to_string())?,
+            )
         };
         let mut servers = HashMap::new();
         for server in control.servers.iter() {
