@@ -121,4 +121,5 @@ def main():
     worlds.table(["ms until complete", "kills", "min", "median", "p95", "max"], rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

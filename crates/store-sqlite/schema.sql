@@ -19,6 +19,8 @@ CREATE TABLE approvals (
     body TEXT NOT NULL
 ) STRICT;
 
+CREATE INDEX approvals_by_task ON approvals (task);
+
 CREATE INDEX approvals_open ON approvals (id) WHERE stage = 'open';
 
 CREATE UNIQUE INDEX approvals_open_once ON approvals (digest) WHERE stage = 'open';
@@ -32,7 +34,18 @@ CREATE TRIGGER approvals_over BEFORE UPDATE ON approvals WHEN OLD.stage = 'over'
 BEGIN SELECT RAISE(ABORT, 'an approval that is over never changes'); END;
 
 CREATE TRIGGER approvals_stay BEFORE DELETE ON approvals
-BEGIN SELECT RAISE(ABORT, 'approvals are never deleted'); END;
+WHEN NOT EXISTS (SELECT 1 FROM material_keys WHERE task = OLD.task AND erased = 1)
+BEGIN SELECT RAISE(ABORT, 'approvals are deleted only with what is erased'); END;
+
+CREATE TABLE credentials (
+    upstream TEXT PRIMARY KEY NOT NULL REFERENCES upstreams (id),
+    version INTEGER NOT NULL CHECK (version > 0),
+    wrapped_key BLOB NOT NULL,
+    sealed BLOB NOT NULL
+) STRICT;
+
+CREATE TRIGGER credentials_onward BEFORE UPDATE ON credentials WHEN NEW.version <= OLD.version
+BEGIN SELECT RAISE(ABORT, 'a credential never gets an earlier version back'); END;
 
 CREATE TABLE cutoffs (
     subject TEXT NOT NULL,
@@ -132,14 +145,35 @@ CREATE TABLE log_sources (
     digest BLOB NOT NULL CHECK (length(digest) = 32)
 ) STRICT;
 
+CREATE TABLE material_keys (
+    number INTEGER PRIMARY KEY NOT NULL,
+    task TEXT NOT NULL UNIQUE,
+    erased INTEGER NOT NULL CHECK (erased IN (0, 1)),
+    sealed BLOB NOT NULL CHECK (length(sealed) = 60)
+) STRICT;
+
+CREATE TRIGGER material_keys_erased BEFORE UPDATE ON material_keys
+WHEN (NEW.number, NEW.task) IS NOT (OLD.number, OLD.task)
+    OR NEW.erased = 0 OR NEW.sealed <> zeroblob(60)
+BEGIN SELECT RAISE(ABORT, 'a key is only erased'); END;
+
+CREATE TRIGGER material_keys_stay BEFORE DELETE ON material_keys
+BEGIN SELECT RAISE(ABORT, 'that a task was erased is never forgotten'); END;
+
 CREATE TABLE materials (
     commitment BLOB PRIMARY KEY NOT NULL CHECK (length(commitment) = 32),
     task TEXT NOT NULL,
-    salt BLOB NOT NULL CHECK (length(salt) = 16),
-    bytes BLOB NOT NULL
+    sealed BLOB NOT NULL
 ) STRICT;
 
 CREATE INDEX materials_by_task ON materials (task);
+
+CREATE TRIGGER materials_as_kept BEFORE UPDATE ON materials
+BEGIN SELECT RAISE(ABORT, 'materials are never changed'); END;
+
+CREATE TRIGGER materials_under_a_key BEFORE INSERT ON materials
+WHEN NOT EXISTS (SELECT 1 FROM material_keys WHERE task = NEW.task AND erased = 0)
+BEGIN SELECT RAISE(ABORT, 'materials are kept under the key of their task'); END;
 
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY CHECK (seq > 0),
@@ -202,6 +236,30 @@ CREATE TABLE servers (
 CREATE TRIGGER servers_stay BEFORE DELETE ON servers
 BEGIN SELECT RAISE(ABORT, 'servers are never deleted'); END;
 
+CREATE TABLE service_instances (
+    id TEXT PRIMARY KEY NOT NULL,
+    service TEXT NOT NULL REFERENCES services (id),
+    node TEXT NOT NULL,
+    process TEXT NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN ('live', 'ended')),
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX service_instances_by_process ON service_instances (process, id);
+
+CREATE INDEX service_instances_live ON service_instances (id) WHERE stage = 'live';
+
+CREATE TABLE services (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    spiffe_id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL REFERENCES people (id),
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER services_stay BEFORE DELETE ON services
+BEGIN SELECT RAISE(ABORT, 'services are never deleted'); END;
+
 CREATE TABLE tasks (
     id TEXT PRIMARY KEY NOT NULL,
     agent TEXT NOT NULL REFERENCES agents (id),
@@ -238,3 +296,12 @@ CREATE TABLE trust_domain (
     name TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE upstreams (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    body TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER upstreams_stay BEFORE DELETE ON upstreams
+BEGIN SELECT RAISE(ABORT, 'upstreams are never deleted'); END;

@@ -82,7 +82,7 @@ def set_up(world, gateways=2, nodes=2):
     world.nodes = worlds.profiles_of_nodes(world, nodes)
 
 
-def register(world, agents):
+def register(world, agents, program="caller.py"):
     tree = worlds.stdlib(world.python)
     for name in agents:
         path = world.dir / f"{name}.agent.toml"
@@ -94,7 +94,7 @@ environment = "development"
 
 [evidence]
 interpreter = "{world.python}"
-program = "{world.agent}/caller.py"
+program = "{world.agent}/{program}"
 trees = {worlds.quoted([tree, *world.more_trees])}
 arguments = "any"
 """)
@@ -153,12 +153,12 @@ def sub_order(world, marker, agent, plan):
 class Caller:
     """One `aims run` of the calling agent."""
 
-    def __init__(self, world, task, agent, plan, node=0):
+    def __init__(self, world, task, agent, plan, node=0, program="caller.py"):
         self.world, self.plan, self.label = world, plan, plan["label"]
         self.events = []
         self.news = threading.Condition()
         command = [world.options.aims, "--profile", str(world.nodes[node]), "run", "--task", task,
-                   agent, "--", str(world.python), str(world.agent / "caller.py"),
+                   agent, "--", str(world.python), str(world.agent / program),
                    json.dumps(plan)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)

@@ -5,7 +5,10 @@ AIMS but the address of the door. It holds no key and no token.
 """
 
 import asyncio
+import http.client
 import json
+import os
+import re
 import ssl
 import subprocess
 import sys
@@ -142,6 +145,63 @@ async def ask_approval(scratch, order):
         text=text_of(result)[:600])
 
 
+def ask_model(order):
+    """Asks a model in the usual way: plain HTTP to the door, whatever key the program has."""
+    body = {"model": order.get("model", "small"),
+            "messages": [{"role": "user", "content": order.get("words", "What is new?")}]}
+    body |= {"stream": True} if order.get("stream") else {}
+    body |= order.get("more", {})
+    request = urllib.request.Request(
+        f"{DOOR}/http/model{order.get('path', '/v1/chat/completions')}", json.dumps(body).encode(),
+        {"content-type": "application/json", "authorization": "Bearer sk-the-agents-own-key"})
+    label = order["label"]
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as refused:
+        problem = json.load(refused)
+        say(step=label, decision="denied", status=refused.code, message=problem["detail"],
+            data=problem)
+        return
+    with answer:
+        text, headers, done = "", dict(answer.headers), not order.get("stream")
+        try:
+            if not order.get("stream"):
+                text = json.load(answer)["choices"][0]["message"]["content"]
+            for line in answer if order.get("stream") else ():
+                event = line.removeprefix(b"data: ").strip()
+                done = done or event == b"[DONE]"
+                if event and not done:
+                    text += json.loads(event)["choices"][0]["delta"]["content"]
+                    say(step=f"{label} token", text=text[-40:])
+        except (http.client.HTTPException, OSError, ValueError) as broken:
+            say(step=label, decision="cut", message=f"{type(broken).__name__}", text=text)
+            return
+    # A stream that ends without its last event was broken off.
+    decision = "permitted" if done else "cut"
+    say(step=label, decision=decision, text=text, headers=headers)
+
+
+def secrets_in_reach(form):
+    """Whatever has the form of a key in the environment and in every file that can be read."""
+    found, looked = [], 0
+    form = re.compile(form.encode())
+    places = [f"{name}={value}".encode() for name, value in os.environ.items()]
+    for top in ("/tmp", "/etc", "/run", "/var", "/home", os.path.dirname(sys.argv[0])):
+        for where, _, names in os.walk(top):
+            for name in names:
+                try:
+                    path = os.path.join(where, name)
+                    if os.path.isfile(path):
+                        with open(path, "rb") as file:
+                            places.append(file.read(1 << 20))
+                except OSError:
+                    pass
+    for text in places:
+        looked += 1
+        found += [match.decode() for match in form.findall(text)]
+    say(step="secrets in reach", found=found, looked=looked)
+
+
 async def long_call(seconds):
     async def progress(done, total, message):
         say(step="progress", done=done, total=total)
@@ -167,6 +227,12 @@ async def other_plans(plan):
         async with Client(f"{DOOR}/mcp/scratch") as scratch:
             for order in plan["approve"]:
                 await ask_approval(scratch, order)
+    for order in plan.get("model", []):
+        await asyncio.to_thread(ask_model, order)
+    if "form" in plan:
+        secrets_in_reach(plan["form"])
+    if "direct" in plan:
+        fetch("model directly", plan["direct"], plan["ca"])
     if "spend" in plan:
         async with Client(f"{DOOR}/mcp/git") as git:
             await spend(git, plan["repo"], plan["spend"])

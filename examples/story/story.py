@@ -15,7 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+import urllib.request
 
+from model import ModelServer, new_key
 from world import (Failed, World, check, init, linked, owned_by_tools, permission, point_config,
                    processes_with, profiles_of_nodes, quoted, say, start, start_process, stdlib,
                    stop, table, title, write_config)
@@ -35,12 +38,15 @@ COMMITS = [
     "Release 0.2.0",
 ]
 HOST = "releases.aims.test"
+MODEL_HOST = "models.aims.test"
+# What a key of the model server looks like.
+KEY_FORM = "sk-story-[0-9a-f]{16,}"
 
 
 class Story(World):
     """The story's desk: what its agents and tools work on."""
 
-    hosts = {HOST: "127.0.0.1"}
+    hosts = {HOST: "127.0.0.1", MODEL_HOST: "127.0.0.1"}
 
     def __init__(self, options):
         super().__init__(options)
@@ -161,6 +167,9 @@ def set_up(world):
         shutil.copy(AGENT / name, world.agent / name)
     make_repositories(world)
     world.tls = TlsServer(*make_certificate(world))
+    world.outside = world.dir / "outside"
+    world.outside.mkdir(mode=0o700)
+    world.model = ModelServer(world.outside, MODEL_HOST)
     write_config(world)
     init(world)
     start(world)
@@ -616,10 +625,54 @@ def approval(world):
     log = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(world.scratch), "log",
                           "--oneline"], capture_output=True, text=True, check=True).stdout
     check("the repository has one commit", len(log.splitlines()) == 1, log)
+    return task
+
+
+def proof(world, task):
+    """One file for the one commit, verified by a process that has nothing but it and a key."""
+    title(7, "Prove: one file for the commit, which anybody can verify")
+    calls = world.aims("trace", task)["calls"]
+    commit = next(call for call in calls
+                  if call["verdict"] == "permit" and call["resource"] == "scratch/git_commit")
+    alone = world.dir / "auditor"
+    alone.mkdir()
+    key = alone / "log.key"
+    key.write_text(tomllib.loads(world.profile.read_text())["log_key"])
+    kept = alone / "kept-checkpoint"
+    kept.write_bytes(urllib.request.urlopen(
+        f"http://127.0.0.1:{world.api_port}/log/checkpoint").read())
+    start_task(world)  # the log grows
+    file = alone / "commit.proof"
+    world.aims("proof", commit["decision"], "--out", file, "--since", kept)
+
+    def verify(which, *more):
+        # Another directory, no home, no profile, no server named: the file and the key.
+        command = [world.options.aims, "verify", str(which), "--log-key", str(key), *more]
+        return subprocess.run(command, cwd=alone, env={}, capture_output=True, text=True,
+                              check=False)
+
+    done = verify(file, "--checkpoint", str(kept))
+    for line in done.stdout.splitlines():
+        print(f"    {line}")
+    check("the proof holds, and the decision made again is the same", done.returncode == 0,
+          done.stderr)
+    for word in ("scratch/git_commit", "alice", "release-notes", "as planned", "confined"):
+        check(f"the proof tells of {word}", word in done.stdout, done.stdout)
+    data = file.read_bytes()
+    flipped = alone / "flipped.proof"
+    refused = set()
+    for place in range(0, len(data), max(1, len(data) // 40)):
+        flipped.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        done = verify(flipped)
+        if done.returncode != 1:
+            raise Failed(f"a flipped bit at {place} was not refused: {done.stdout}{done.stderr}")
+        refused.add(done.stderr.strip())
+    check(f"a flipped bit anywhere is refused, each saying what failed, e.g. {min(refused, key=len)}",
+          refused, refused)
 
 
 def kill(world):
-    title(7, "Kill: complete when it returns")
+    title(8, "Kill: complete when it returns")
     task = start_task(world)
     agent = Background(world, task, {"instead": True, "long": 120})
     agent.wait_for("progress", lambda event: event["step"] == "progress")
@@ -671,8 +724,149 @@ def two_gateways(world):
           decisions == ["permitted", "permitted", "permitted", "denied"], [first, second])
 
 
+def model_manifest(world):
+    path = world.dir / "model.upstream.toml"
+    path.write_text(f"""\
+purpose = "answers questions about releases"
+url = "https://{MODEL_HOST}:{world.model.port}"
+ca = "{world.model.ca}"
+
+[[endpoints]]
+methods = ["POST"]
+path = "/v1"
+
+[limits]
+answer_bytes = 1000000
+seconds = 120
+""")
+    return path
+
+
+def with_secret(world, *args, key):
+    """A command that reads a key from a file, which is gone afterwards."""
+    file = world.dir / "home" / "model.secret"
+    file.write_text(key + "\n")
+    try:
+        return world.aims("upstream", *args, "--secret-file", file)
+    finally:
+        file.unlink()
+
+
+def model_task(world):
+    path = world.dir / "model.task.toml"
+    path.write_text("""\
+purpose = "ask a model about the release"
+agent = "release-notes"
+minutes = 10
+uses = 20
+
+[[allow]]
+upstream = "model"
+methods = ["POST"]
+path = "/v1/chat"
+
+[allow.body]
+model = { one_of = ["small", "slow", "echo"] }
+messages = "any"
+stream = "any"
+max_tokens = { range = { min = "1", max = "100" }, optional = true }
+""")
+    return world.aims("task", "start", path)["id"]
+
+
+def keys_at_rest(world, keys):
+    """Files of this installation that hold one of the keys as it is."""
+    found = []
+    for path in world.dir.rglob("*"):
+        if path.is_file() and world.outside not in path.parents:
+            data = path.read_bytes()
+            found += [str(path) for key in keys if key.encode() in data]
+    return found
+
+
+def model(world):
+    title(8, "Ask: a model behind the door, with a key that the agent never has")
+    refused = world.aims("upstream", "add", "model", "--manifest", model_manifest(world),
+                         "--secret-file", model_manifest(world), expect=None, quiet=True)
+    check("a manifest is no key", refused.returncode != 0, refused)
+    upstream = with_secret(world, "add", "model", "--manifest", model_manifest(world),
+                           key=world.model.key)
+    check(f"{upstream['name']} is registered, and nothing that is shown holds its key",
+          world.model.key not in json.dumps([upstream, world.aims("upstream", "list")]), upstream)
+    world.show("upstream", "list")
+    task = model_task(world)
+    world.show("task", "show", task)
+    events, _ = run(world, task, plan_of(world, instead=True, form=KEY_FORM, model=[
+        {"label": "answer"},
+        {"label": "streamed", "stream": True, "words": "And what is fixed?"},
+        {"label": "other path", "path": "/v1/files"},
+        {"label": "other model", "model": "huge"},
+        {"label": "too much", "more": {"max_tokens": 101}},
+        {"label": "path that climbs", "path": "/v1/chat/../files"},
+        {"label": "echo", "model": "echo"},
+    ], direct=f"https://{MODEL_HOST}:{world.model.port}/v1/models"))
+    by_step = {event["step"]: event for event in events}
+    check("it answers: " + by_step["answer"].get("text", ""),
+          by_step["answer"]["decision"] == "permitted", by_step["answer"])
+    check("it answers in a stream: " + by_step["streamed"].get("text", ""),
+          "fixed?" in by_step["streamed"].get("text", ""), by_step["streamed"])
+    check("the server saw its own key each time, and never the agent's",
+          world.model.refused == 0 and len(world.model.asked) == 3, world.model.asked)
+    for step, word in (("other path", "request"), ("other model", "model"),
+                       ("too much", "max_tokens")):
+        denied = by_step[step]
+        check(f"{step}: denied, {denied.get('message')}", denied["decision"] == "denied"
+              and word in denied["message"] and denied["data"]["how_to_ask"], denied)
+    check("a path that climbs: refused", by_step["path that climbs"]["decision"] == "denied",
+          by_step["path that climbs"])
+    check("an answer that holds the key does not arrive: " + by_step["echo"]["decision"],
+          by_step["echo"]["decision"] in ("cut", "denied"), by_step["echo"])
+    check("directly: denied", by_step["model directly"]["decision"] == "denied", events)
+    reach = by_step["secrets in reach"]
+    check(f"no key in the agent's environment and the {reach['looked']} files that it can read",
+          reach["looked"] > 5 and not reach["found"], reach)
+    rotate(world, task, [world.model.key], json.dumps(events))
+
+
+def rotate(world, task, keys, said):
+    """Another key; a kill in the middle of an answer; and no key anywhere."""
+    world.model.key = new_key()
+    keys.append(world.model.key)
+    rotated = with_secret(world, "rotate", "model", key=world.model.key)
+    events, _ = run(world, task, {"instead": True, "model": [{"label": "after"}]})
+    check(f"version {rotated['version']} of the key: permitted",
+          events[-1]["decision"] == "permitted" and world.model.refused == 0, events)
+    agent = Background(world, task, {"instead": True, "model": [
+        {"label": "slow", "model": "slow", "stream": True}]})
+    agent.wait_for("a token", lambda event: event["step"] == "slow token")
+    receipt = world.aims("kill", "task", task, "--reason", "it talks too long")
+    effects = [one["what"] for point in receipt["points"] for one in point["ended"]["unknown"]]
+    check(f"killed in the middle of an answer; its effect is unknown: {', '.join(effects)}",
+          "POST model/v1/chat/completions" in effects, receipt)
+    agent.end()
+    check("the answer has no regular end",
+          not any(event.get("decision") == "permitted" for event in agent.events),
+          agent.events[-3:])
+    deadline = time.monotonic() + 10
+    while world.model.broken_off == 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    check("the model server's connection was reset", world.model.broken_off == 1)
+    trace = world.show("trace", task, lines=40)
+    check("the trace tells of the requests", "model/v1/chat/completions" in trace, trace)
+    said += trace + json.dumps(agent.events) + world.log_tail(10_000_000) + json.dumps(
+        world.aims("trace", task))
+    check("neither key is in what was said, traced or logged",
+          not any(key in said for key in keys), "a key was said")
+    found = keys_at_rest(world, keys)
+    check("neither key is in any file of this installation: database, log, tiles, staged files",
+          not found, found)
+    world.aims("upstream", "remove", "model")
+    listed = world.aims("upstream", "list")
+    check("it is retired", listed[0]["retired_at"] is not None, listed)
+
+
 def tell(world, task):
-    title(8, "Tell: the whole task as a tree; everything recorded is verified")
+    title(9, "Tell: the whole task as a tree; everything recorded is verified")
     text = world.show("trace", task)
     for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit", "ended"):
         check(f"the trace tells of {word}", word in text, text)
@@ -696,9 +890,10 @@ def play(world):
     end(world, task)
     deadline(world)
     delegation(world)
-    approval(world)
+    proof(world, approval(world))
     kill(world)
     freeze(world)
+    model(world)
     if world.options.apart:
         two_gateways(world)
     tell(world, task)
@@ -732,4 +927,5 @@ def main():
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

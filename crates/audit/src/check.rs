@@ -1,26 +1,16 @@
 //! Checking everything that was recorded, with nothing but the tiles, the checkpoint and the log's
 //! public key.
 
-mod approvals;
-mod budgets;
-mod calls;
-mod claims;
-mod cuts;
 mod extends;
-mod grants;
-mod keys;
-mod people;
-mod permit;
-mod problem;
 #[cfg(test)]
 mod tests;
-mod trees;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aims_crypto::sha256;
 use aims_model::record::FIRST_PREV;
 use aims_model::{Record, Source};
+use aims_proof::{Claimed, Claims, Problem};
 use aims_tlog::{
     Checkpoint, CheckpointError, Entry, Kind, SignedNote, TILE_WIDTH, TilePath, TileReader, Tree,
     VerifierKey, VerifyTreeError, decode_bundle, verify_tree,
@@ -28,9 +18,6 @@ use aims_tlog::{
 use aims_types::{Digest, Timestamp};
 
 pub use extends::{ExtendsError, check_extends};
-pub use problem::{ApprovalProblem, GrantProblem, KeyProblem, PermitProblem, Problem};
-
-use claims::Claims;
 
 /// What a good log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +30,8 @@ pub struct LogReport {
     pub root: Digest,
     /// Each source's gapless chain.
     pub sources: BTreeMap<Source, SourceReport>,
-    /// How many records of each kind.
-    pub kinds: BTreeMap<&'static str, u64>,
-    /// Keys enrolled and not retired: thumbprint and purpose.
-    pub keys: BTreeMap<String, String>,
-    /// Grants whose signature by the server and consent by the person, or request by an instance,
-    /// were verified.
-    pub grants_verified: u64,
-    /// Permitted actions that were traced to grant, person, instance and token.
-    pub permits_verified: u64,
-    /// Permitted actions whose outcome is not recorded (yet): decision ids.
-    pub open_intents: BTreeSet<String>,
-    /// Answers to requests for approval whose signature by a person who may was verified.
-    pub answers_verified: u64,
-    /// Kills whose receipt is not recorded (yet), in words.
-    pub open_kills: BTreeSet<String>,
+    /// What the records claim.
+    pub claimed: Claimed,
 }
 
 /// One source's chain of records.
@@ -153,7 +127,7 @@ where
     if (tree.size(), tree.root()) != (head.size, head.root) {
         return Err(CheckError::Unstable);
     }
-    if !claims.keys.is_log_key(log.public()) {
+    if !claims.is_log_key(log.public()) {
         return Err(CheckError::ForeignKey);
     }
     Ok(LogReport {
@@ -161,13 +135,7 @@ where
         size: head.size,
         root: head.root,
         sources: sources.chains,
-        kinds: claims.kinds,
-        keys: claims.keys.in_force(),
-        grants_verified: claims.grants.verified(),
-        permits_verified: claims.calls.verified(),
-        open_intents: claims.calls.open(),
-        answers_verified: claims.approvals.verified(),
-        open_kills: claims.cuts.open(),
+        claimed: claims.claimed(),
     })
 }
 

@@ -3,8 +3,10 @@
 //!
 //! # In scope
 //! - [`Sequencer`]: outbox and shipped records → tree, tiles, signed checkpoint;
+//! - [`Vault`]: what decisions used, sealed under keys of their tasks, and the end of it;
 //! - [`check`]: hash chains, tree, checkpoint, keys, grants and permits of everything recorded, and
 //!   whether a log extends an earlier checkpoint;
+//! - [`Sequencer::prove`]: inclusion and consistency, from the tiles;
 //! - [`story`]: the records of a task as a tree that a person can read.
 //!
 //! # Out of scope
@@ -19,14 +21,17 @@
 //!   [`story::STORY_RECORDS_MAX`] records.
 
 pub mod check;
-mod kinds;
+mod prove;
 mod sequencer;
 pub mod story;
 #[cfg(test)]
 mod testing;
 mod tiles;
+mod vault;
 
 pub use check::{CheckError, ExtendsError, LogReport, check_extends, check_log};
+pub use prove::{NotProven, Proven, Wanted};
 pub use sequencer::{FOLD_LEN_MAX, FoldError, OpenError, Sequencer, Shipped, TakeError};
 pub use story::{Story, StoryError, Style, render};
 pub use tiles::{TileDir, TileDirError};
+pub use vault::{TaskKey, Vault, VaultError};

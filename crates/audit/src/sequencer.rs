@@ -4,27 +4,33 @@
 //! that excludes others while the tiles are written. Tiles are durable before the checkpoint that
 //! promises them; tiles that no checkpoint promised are written anew by the next fold.
 //!
+//! What decisions used is checked against its commitment and kept sealed in the same transaction,
+//! or dropped if its task was erased, whenever it comes; the record is taken either way.
+//!
 //! What the server committed before a fold comes before what gateways ship in it: a record of an
 //! action follows the records of the authority it used.
 
+mod kept;
 mod shipped;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use aims_crypto::sha256;
 use aims_model::record::FIRST_PREV;
 use aims_model::{Record, Source};
 use aims_store::{LogEntry, LogHead, SourceHead, Store, Txn};
 use aims_tlog::{
     Checkpoint, CheckpointSignError, Entry, Growth, KeyName, LoadError, NoteSigner, Tree,
+    VerifierKey,
 };
-use aims_types::{Digest, Gateway, Id};
+use aims_types::{Gateway, Id};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
+use crate::prove::{NotProven, Proven, Wanted, prove};
 use crate::tiles::{TileDir, TileDirError};
+use crate::vault::{Vault, VaultError};
 
 pub use shipped::{Shipped, TakeError};
 
@@ -42,6 +48,7 @@ pub struct Sequencer {
     signer: NoteSigner,
     origin: KeyName,
     tiles: TileDir,
+    vault: Vault,
     /// As of the last fold of this process; another one may have gone on since.
     tree: Mutex<Tree>,
 }
@@ -75,6 +82,9 @@ pub enum FoldError {
     /// A record in the outbox can't be read, or does not fit an entry.
     #[error("a stored record can't be read: {0}")]
     Record(String),
+    /// What decisions used can't be kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// What one fold did.
@@ -88,10 +98,12 @@ struct Folded {
 
 impl Sequencer {
     /// Opens the log of `store`, checking that the tiles on disk lead to its newest checkpoint.
+    /// What decisions used is kept in `vault`.
     pub async fn open(
         store: Arc<dyn Store>,
         signer: NoteSigner,
         tiles: TileDir,
+        vault: Vault,
     ) -> Result<Self, OpenError> {
         let head = store.read().await?.log_head().await?;
         let tree = load(&tiles, head.as_ref())?;
@@ -101,6 +113,7 @@ impl Sequencer {
             signer,
             origin,
             tiles,
+            vault,
             tree: Mutex::new(tree),
         })
     }
@@ -112,6 +125,16 @@ impl Sequencer {
             Err(TakeError::Fold(error)) => Err(error),
             Err(error) => Err(FoldError::Record(error.to_string())),
         }
+    }
+
+    /// The key that verifies the log's checkpoints.
+    pub const fn verifier_key(&self) -> &VerifierKey {
+        self.signer.verifier_key()
+    }
+
+    /// Proves places in a tree that was published, and that it continues an earlier one.
+    pub fn prove(&self, wanted: &Wanted) -> Result<Proven, NotProven> {
+        blocking(|| prove(&self.tiles, wanted))
     }
 
     /// The last number of a gateway's records that the log has.
@@ -174,6 +197,7 @@ impl Sequencer {
         };
         let mut taken = batch.map_or(0, |batch| source_head(&sources, batch.source()).seq);
         taken = shipped.last().map_or(taken, |last| last.entry.seq);
+        kept::keep(&self.vault, txn.as_mut(), shipped).await?;
         let head = self.publish(txn, tree, own, shipped).await?;
         Ok(Folded { head, taken, more })
     }
@@ -204,9 +228,6 @@ impl Sequencer {
         let growth = grow(tree, &entries)?;
         blocking(|| self.tiles.write_all(&growth.files))?;
         let head = self.sign(&growth)?;
-        for material in shipped.iter().filter_map(|one| one.material.as_ref()) {
-            txn.material_insert(material).await?;
-        }
         txn.log_append(expected.as_ref(), &entries, &head).await?;
         txn.commit(Vec::new()).await?;
         *tree = growth.tree;
@@ -280,9 +301,4 @@ fn source_head(sources: &[SourceHead], source: Source) -> SourceHead {
         seq: 0,
         digest: FIRST_PREV,
     })
-}
-
-/// The salted commitment to what a decision used: SHA-256 of the salt and the bytes.
-pub(crate) fn commit(salt: &[u8; 16], bytes: &[u8]) -> Digest {
-    sha256(&[salt, bytes].concat())
 }

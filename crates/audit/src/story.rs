@@ -21,7 +21,7 @@ pub use authority::{Answer, Approval, ApprovalEnd, Delegation, DelegationRefusal
 pub use call::{
     Call, Flood, Hop, LateEffect, Outcome, Principal, Requirement, Verdict, WouldAllow,
 };
-pub use kill::{Freeze, Kill, KillReceipt, KilledPoint, Owner, UnknownEffect};
+pub use kill::{Erasure, Freeze, Kill, KillReceipt, KilledPoint, Owner, UnknownEffect};
 pub use render::{Style, WIDTH_MIN, render};
 pub use words::Allowance;
 
@@ -89,6 +89,8 @@ pub struct Story {
     pub owners: Vec<Owner>,
     /// How the task ended.
     pub end: Option<End>,
+    /// When what its decisions used was erased.
+    pub erasures: Vec<Erasure>,
     /// Everything else, in time order.
     pub other: Vec<Other>,
     /// How many records there are.

@@ -9,16 +9,17 @@ use aims_authority::Authority;
 use aims_crypto::{Alg, PublicKey, Signer, SigningKey, sha256};
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Object, Value};
+use aims_keys::{KeyStore, MasterKey};
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, Grant, grant_digest};
 use aims_model::record::FIRST_PREV;
-use aims_model::{Event, EventKind, Source};
+use aims_model::{Event, EventKind, Material, Source};
 use aims_store::Store;
 use aims_store_sqlite::SqliteStore;
 use aims_tlog::{Checkpoint, Entry, NoteSigner, SignedNote, TilePath, Tree};
+use aims_types::ambient::SystemEntropy;
 use aims_types::{Digest, Gateway, Id, Revision, SpiffeId, Task, Timestamp};
 
-use crate::sequencer::commit;
-use crate::{Sequencer, Shipped, TileDir};
+use crate::{Sequencer, Shipped, TileDir, Vault};
 
 pub(crate) const ORIGIN: &str = "aims.test/log";
 pub(crate) const AGENT: &str = "spiffe://aims.test/agent/notes";
@@ -347,6 +348,15 @@ pub(crate) fn denial(n: u128) -> Event {
     event(EventKind::CallDenied, 22, body).of_task(task())
 }
 
+/// The body of an erasure by alice.
+pub(crate) fn erasure(task: Id<Task>) -> Object {
+    Object::new()
+        .with("task", task.to_string())
+        .with("by", id::<aims_types::Person>(1).to_string())
+        .with("materials", 2_u64)
+        .with("reason", "she asked for it")
+}
+
 /// What the gateway says in the fixture: a permit with its outcome, a denial, an open permit.
 pub(crate) fn gateway_events() -> Vec<Event> {
     vec![
@@ -379,12 +389,11 @@ pub(crate) fn shipped(gateway: Id<Gateway>, events: &[Event]) -> Vec<Shipped> {
     (1..).zip(records).map(ship).collect()
 }
 
-/// An intent that commits to `bytes`, and what it keeps apart.
-pub(crate) fn intent_with(n: u128, salt: [u8; 16], bytes: &[u8]) -> Event {
+/// An intent that commits to what it used.
+pub(crate) fn intent_with(n: u128, used: &Material) -> Event {
     let mut event = intent(n, "read_file");
-    event.body = event
-        .body
-        .with("materials", commit(&salt, bytes).to_string());
+    let commitment = used.commitment().to_string();
+    event.body = event.body.with("materials", commitment);
     event
 }
 
@@ -424,13 +433,19 @@ impl Log {
 pub(crate) struct Bench {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) vault: Vault,
 }
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let master = MasterKey::create(&dir.path().join("master"), &SystemEntropy).unwrap();
+        let keys = KeyStore::open(&dir.path().join("keys"), master, &SystemEntropy).unwrap();
+        let store = SqliteStore::open(dir.path().join("state/aims.db")).await;
         Self {
-            store: Arc::new(SqliteStore::open_in_memory().await.unwrap()),
-            dir: tempfile::tempdir().unwrap(),
+            store: Arc::new(store.unwrap()),
+            dir,
+            vault: Vault::new(Arc::new(keys), Arc::new(SystemEntropy)),
         }
     }
 
@@ -440,7 +455,7 @@ impl Bench {
 
     pub(crate) async fn sequencer(&self) -> Sequencer {
         let store = Arc::clone(&self.store) as Arc<dyn Store>;
-        Sequencer::open(store, signer(), self.tiles())
+        Sequencer::open(store, signer(), self.tiles(), self.vault.clone())
             .await
             .unwrap()
     }

@@ -16,18 +16,26 @@ pub struct Authority {
 impl Authority {
     /// The authority of these details within these limits.
     ///
-    /// An argument that is summed has to be named by a tool's detail, and by none as optional: a
-    /// call that leaves it out would spend what the tool takes by default, uncounted.
+    /// An argument that is summed has to be named by a detail, and by none as optional: a
+    /// call that leaves it out would spend what the other side takes by default, uncounted. For the
+    /// same reason no body may be anything.
     pub fn new(details: Vec<Detail>, limits: Limits) -> Result<Self, Problem> {
         counted(details.len(), 0, DETAILS_MAX)?;
         for sum in limits.sums() {
             let name = sum.argument();
             let arguments = || {
-                details.iter().filter_map(|detail| match detail {
-                    Detail::Tools(tools) => tools.arguments().get(name),
-                    Detail::Egress(_) => None,
-                })
+                let named = details.iter().filter_map(Detail::named_arguments);
+                named.filter_map(|arguments| arguments.get(name))
             };
+            let any_body = |detail: &Detail| match detail {
+                Detail::Http(http) => http.members().is_none(),
+                Detail::Tools(_) | Detail::Egress(_) => false,
+            };
+            if details.iter().any(any_body) {
+                return Err(Problem::SumInAnyBody {
+                    argument: name.to_string(),
+                });
+            }
             if arguments().next().is_none() {
                 return Err(Problem::SumWithoutArgument {
                     argument: name.to_string(),

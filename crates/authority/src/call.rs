@@ -3,7 +3,9 @@
 use aims_json::Object;
 use aims_types::{Name, Timestamp};
 
+use crate::arguments::{Objections, objections};
 use crate::detail::Listed;
+use crate::http::{HttpCall, request};
 use crate::{Authority, Detail, Refusal, Rule};
 
 /// An action that an authority is asked about.
@@ -25,6 +27,8 @@ pub enum Call<'a> {
         /// The port.
         port: u16,
     },
+    /// A request to an upstream.
+    Http(HttpCall<'a>),
 }
 
 /// Proof that an authority allowed a call. Limits that count are the [`crate::Ledger`]'s.
@@ -61,6 +65,7 @@ pub fn allows<'a>(
             arguments,
         } => allows_tool(authority, server, tool, arguments),
         Call::Egress { host, port } => allows_egress(authority, host, *port),
+        Call::Http(call) => allows_http(authority, call),
     }
 }
 
@@ -68,8 +73,46 @@ pub fn allows<'a>(
 pub fn may_see(authority: &Authority, server: &Name, tool: &str) -> bool {
     authority.details().iter().any(|detail| match detail {
         Detail::Tools(tools) => tools.names(server, tool),
-        Detail::Egress(_) => false,
+        Detail::Egress(_) | Detail::Http(_) => false,
     })
+}
+
+/// Whether the authority names the upstream at all: whether its being there is told.
+pub fn may_request(authority: &Authority, upstream: &Name) -> bool {
+    authority.details().iter().any(|detail| match detail {
+        Detail::Http(http) => http.upstream() == upstream,
+        Detail::Tools(_) | Detail::Egress(_) => false,
+    })
+}
+
+/// What each detail that names the call at all has against it.
+struct Closest<'a>(Option<(usize, Refusal)>, Option<Allowed<'a>>);
+
+impl<'a> Closest<'a> {
+    const fn none() -> Self {
+        Self(None, None)
+    }
+
+    /// Takes what a detail has against the call.
+    fn take(&mut self, detail: &'a Detail, objections: Objections) {
+        let Some(first) = objections.first else {
+            self.1.get_or_insert(Allowed { detail });
+            return;
+        };
+        let count = objections.count;
+        if self.0.as_ref().is_none_or(|(fewest, _)| count < *fewest) {
+            self.0 = Some((count, first));
+        }
+    }
+
+    /// The first detail that allows the call, or the refusal of the one that comes closest.
+    fn answer(self, unnamed: impl FnOnce() -> Refusal) -> Result<Allowed<'a>, Refusal> {
+        match self {
+            Self(_, Some(allowed)) => Ok(allowed),
+            Self(Some((_, refusal)), None) => Err(refusal),
+            Self(None, None) => Err(unnamed()),
+        }
+    }
 }
 
 fn allows_tool<'a>(
@@ -79,29 +122,32 @@ fn allows_tool<'a>(
     arguments: &Object,
 ) -> Result<Allowed<'a>, Refusal> {
     let summed = |name: &str| authority.limits().sums_over(name);
-    let mut closest: Option<(usize, Refusal)> = None;
+    let mut closest = Closest::none();
     for detail in authority.details() {
-        let Detail::Tools(tools) = detail else {
-            continue;
-        };
-        if !tools.names(server, tool) {
-            continue;
-        }
-        let objections = tools.objections(arguments, summed);
-        let Some(first) = objections.first else {
-            return Ok(Allowed { detail });
-        };
-        if closest
-            .as_ref()
-            .is_none_or(|(fewest, _)| objections.count < *fewest)
+        if let Detail::Tools(tools) = detail
+            && tools.names(server, tool)
         {
-            closest = Some((objections.count, first));
+            closest.take(detail, objections(tools.arguments(), arguments, summed));
         }
     }
-    Err(closest.map_or_else(
-        || tool_not_named(authority, server, tool),
-        |(_, refusal)| refusal,
-    ))
+    closest.answer(|| tool_not_named(authority, server, tool))
+}
+
+fn allows_http<'a>(authority: &'a Authority, call: &HttpCall<'_>) -> Result<Allowed<'a>, Refusal> {
+    let summed = |name: &str| authority.limits().sums_over(name);
+    let mut closest = Closest::none();
+    for detail in authority.details() {
+        if let Detail::Http(http) = detail
+            && http.names(call.upstream, call.method, call.path)
+        {
+            closest.take(detail, http.objections(call, summed));
+        }
+    }
+    closest.answer(|| {
+        Refusal::new(Rule::RequestNotAllowed)
+            .saw(&request(call.upstream, call.method, call.path))
+            .allows(requests_of(authority, call.upstream))
+    })
 }
 
 fn allows_egress<'a>(
@@ -111,7 +157,7 @@ fn allows_egress<'a>(
 ) -> Result<Allowed<'a>, Refusal> {
     let named = |detail: &&Detail| match detail {
         Detail::Egress(egress) => egress.names(host, port),
-        Detail::Tools(_) => false,
+        Detail::Tools(_) | Detail::Http(_) => false,
     };
     authority
         .details()
@@ -124,7 +170,7 @@ fn allows_egress<'a>(
                 .iter()
                 .filter_map(|detail| match detail {
                     Detail::Egress(egress) => Some(format!("{}:{}", egress.host(), egress.port())),
-                    Detail::Tools(_) => None,
+                    Detail::Tools(_) | Detail::Http(_) => None,
                 });
             let refusal = Refusal::new(Rule::HostNotAllowed).saw(&format!("{host}:{port}"));
             refusal.allows(Listed::new("hosts", hosts))
@@ -153,6 +199,23 @@ pub(crate) fn tools_of(authority: &Authority, server: &Name) -> String {
     names.dedup();
     let tools = Listed::new("tools", names.into_iter().map(str::to_owned));
     format!("{tools} of `{server}`")
+}
+
+/// The requests to an upstream that an authority names, in words.
+pub(crate) fn requests_of(authority: &Authority, upstream: &Name) -> Listed {
+    let named = authority
+        .details()
+        .iter()
+        .filter_map(|detail| match detail {
+            Detail::Http(http) if http.upstream() == upstream => Some(http),
+            _ => None,
+        });
+    let words = named.flat_map(|http| {
+        let of =
+            |method: &crate::HttpMethod| request(upstream, method.as_str(), http.path().as_str());
+        http.methods().iter().map(of).collect::<Vec<_>>()
+    });
+    Listed::new("requests at or below", words)
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! The entries of `authorization_details` (RFC 9396 §2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use aims_json::Object;
 use aims_types::Name;
 
 use crate::problem::{counted, shown};
-use crate::{Argument, Problem, Refusal, Rule};
+use crate::{Arguments, Http, Problem};
 
 /// Most tools in one detail.
 pub const ACTIONS_MAX: usize = 64;
@@ -32,6 +31,8 @@ pub enum Detail {
     Tools(Tools),
     /// `https_connect`: opaque connections to one host.
     Egress(Egress),
+    /// `http_request`: requests to one registered upstream.
+    Http(Http),
 }
 
 /// Calls of tools of one server, with these constraints on their arguments.
@@ -39,7 +40,7 @@ pub enum Detail {
 pub struct Tools {
     server: Name,
     actions: BTreeSet<ToolName>,
-    arguments: BTreeMap<ArgumentName, Argument>,
+    arguments: Arguments,
 }
 
 /// Connections to one host and port.
@@ -62,10 +63,15 @@ pub struct ArgumentName(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(String);
 
-/// What one detail has against a call: how much, and the first of it.
-pub(crate) struct Objections {
-    pub(crate) count: usize,
-    pub(crate) first: Option<Refusal>,
+impl Detail {
+    /// The arguments that the detail names; none if it speaks of none.
+    pub(crate) const fn named_arguments(&self) -> Option<&Arguments> {
+        match self {
+            Self::Tools(tools) => Some(tools.arguments()),
+            Self::Http(http) => http.members(),
+            Self::Egress(_) => None,
+        }
+    }
 }
 
 impl Tools {
@@ -73,7 +79,7 @@ impl Tools {
     pub fn new(
         server: Name,
         actions: BTreeSet<ToolName>,
-        arguments: BTreeMap<ArgumentName, Argument>,
+        arguments: Arguments,
     ) -> Result<Self, Problem> {
         counted(actions.len(), 1, ACTIONS_MAX)?;
         counted(arguments.len(), 0, ARGUMENTS_MAX)?;
@@ -95,61 +101,13 @@ impl Tools {
     }
 
     /// The arguments that a call may have.
-    pub const fn arguments(&self) -> &BTreeMap<ArgumentName, Argument> {
+    pub const fn arguments(&self) -> &Arguments {
         &self.arguments
     }
 
     /// Whether the detail names this tool.
     pub fn names(&self, server: &Name, tool: &str) -> bool {
         self.server == *server && self.actions.contains(tool)
-    }
-
-    /// What the detail has against these arguments. An argument for which `summed` holds may not
-    /// be left out, as the tool's own default would then go uncounted.
-    pub(crate) fn objections(&self, given: &Object, summed: impl Fn(&str) -> bool) -> Objections {
-        let mut objections = Objections {
-            count: 0,
-            first: None,
-        };
-        for (name, argument) in &self.arguments {
-            let name = name.as_str();
-            match given.get(name) {
-                Some(value) => {
-                    if let Some((rule, constraint)) = argument.broken_by(value) {
-                        objections.add(|| {
-                            Refusal::new(rule)
-                                .of_argument(name)
-                                .saw_value(value)
-                                .allows(constraint)
-                        });
-                    }
-                }
-                None if argument.may_be_absent() && !summed(name) => {}
-                None => objections.add(|| {
-                    Refusal::new(Rule::ArgumentMissing)
-                        .of_argument(name)
-                        .allows(argument)
-                }),
-            }
-        }
-        for (name, value) in given.iter() {
-            if !self.arguments.contains_key(name) {
-                objections.add(|| {
-                    Refusal::new(Rule::ArgumentNotAllowed)
-                        .of_argument(name)
-                        .saw_value(value)
-                        .allows(Listed::arguments(self.arguments.keys()))
-                });
-            }
-        }
-        objections
-    }
-}
-
-impl Objections {
-    fn add(&mut self, refusal: impl FnOnce() -> Refusal) {
-        self.count += 1;
-        self.first.get_or_insert_with(refusal);
     }
 }
 

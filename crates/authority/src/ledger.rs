@@ -7,7 +7,7 @@ use aims_json::{Decimal, Object, Value};
 use aims_types::Timestamp;
 
 use crate::limits::RATE_COUNT_MAX;
-use crate::{ArgumentName, Call, Limits, Rate, Refusal, Rule, Sum};
+use crate::{ArgumentName, Call, HttpCall, Limits, Rate, Refusal, Rule, Sum};
 
 /// The counts of one delegation: a state machine without clock or I/O.
 ///
@@ -299,11 +299,16 @@ impl Ledger {
 }
 
 /// What a call adds to a sum: nothing if it has no such argument, which
-/// [`crate::allows`] accepts only from tools whose detail does not name the argument.
+/// [`crate::allows`] accepts only where the detail does not name the argument.
 fn amount_of(sum: &Sum, call: &Call<'_>) -> Result<Option<Decimal>, Refusal> {
     let name = sum.argument().as_str();
-    let Call::Tool { arguments, .. } = call else {
-        return Ok(None);
+    let arguments = match call {
+        Call::Tool { arguments, .. } => *arguments,
+        Call::Http(HttpCall {
+            body: Some(members),
+            ..
+        }) => members,
+        Call::Http(HttpCall { body: None, .. }) | Call::Egress { .. } => return Ok(None),
     };
     let Some(value) = arguments.get(name) else {
         return Ok(None);

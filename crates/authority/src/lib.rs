@@ -1,9 +1,9 @@
 //! What a delegation allows, as a value, and the two total functions that ask it.
 //!
-//! An [`Authority`] is a list of details (tools with constrained arguments, hosts that may be
-//! reached) and limits (time, uses, rate, sums, depth). [`allows`] answers for one call;
-//! [`narrower`] proves that one authority lies within another, or says in what it is wider;
-//! a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
+//! An [`Authority`] is a list of details (tools with constrained arguments, requests to upstreams,
+//! hosts that may be reached) and limits (time, uses, rate, sums, depth). [`allows`] answers
+//! for one call; [`narrower`] proves that one authority lies within another, or says in what
+//! it is wider; a [`Ledger`] counts what the limits count. Pure: no I/O, no clock.
 //!
 //! # In scope
 //! - the forms of authority and their one canonical JSON form;
@@ -63,11 +63,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arguments;
 mod authority;
 mod call;
 mod constraint;
 mod detail;
 mod glob;
+mod http;
 mod ledger;
 mod limits;
 mod narrow;
@@ -79,14 +81,16 @@ mod scalar;
 mod wider;
 mod wire;
 
+pub use arguments::Arguments;
 pub use authority::{Authority, DETAILS_MAX};
-pub use call::{Allowed, Call, allows, may_see};
+pub use call::{Allowed, Call, allows, may_request, may_see};
 pub use constraint::{Argument, Bounds, Constraint};
 pub use detail::{
     ACTIONS_MAX, ARGUMENT_NAME_LEN_MAX, ARGUMENTS_MAX, ArgumentName, Detail, Egress, Host,
     TOOL_NAME_LEN_MAX, ToolName, Tools,
 };
 pub use glob::{GLOB_LEN_MAX, Glob};
+pub use http::{Body, Http, HttpCall, HttpMethod, HttpPath, is_http_path};
 pub use ledger::{Entry, Ledger, LedgerError, Reservation, ReservationError};
 pub use limits::{DEPTH_MAX, Limits, RATE_COUNT_MAX, RATE_SECS_MAX, Rate, SUMS_MAX, Sum, USES_MAX};
 pub use narrow::narrower;

@@ -1,17 +1,21 @@
 //! Whether one authority is contained in another: what may be delegated.
 
 mod example;
+mod http;
 mod implies;
 
 use std::fmt;
 
-use self::example::Search;
+use aims_json::Object;
+
+use self::example::{Search, call};
+use self::http::http_within;
 use self::implies::unproven;
 use crate::call::tools_of;
 use crate::detail::Listed;
 use crate::{
-    Argument, ArgumentName, Authority, Constraint, Detail, Egress, Limits, Rate, Sum, Tools,
-    Widening, Wider,
+    Argument, ArgumentName, Arguments, Authority, Constraint, Detail, Egress, Example, ExampleCall,
+    Limits, Rate, Sum, Tools, Widening, Wider,
 };
 
 /// Proves that `child` lies within `parent` and is one hop further down, or says what is wider.
@@ -21,8 +25,8 @@ use crate::{
 /// within those of `parent`. What cannot be proven is refused, so an `Err` without an
 /// [example](Wider::example) may be one too many.
 ///
-/// - Each tool of each detail of `child` has to be within a *single* detail of `parent`, and each
-///   host be named by one: never is a detail put together from two.
+/// - Each tool and each method of each detail of `child` has to be within a *single* detail of
+///   `parent`, and each host be named by one: never is a detail put together from two.
 /// - `child` states its own limit wherever `parent` has one, at least as tight. A sum is needed
 ///   only if `child` names the summed argument at all.
 /// - The depth of `child` is below that of `parent`; so nothing is narrower than itself, but an
@@ -34,6 +38,7 @@ pub fn narrower(child: &Authority, parent: &Authority) -> Result<(), Wider> {
         match detail {
             Detail::Tools(tools) => tools_within(&pair, index, tools)?,
             Detail::Egress(egress) => egress_within(&pair, index, egress)?,
+            Detail::Http(http) => http_within(&pair, index, http)?,
         }
     }
     end_within(&pair)?;
@@ -61,12 +66,12 @@ fn tools_within(pair: &Search<'_>, index: usize, tools: &Tools) -> Result<(), Wi
         .iter()
         .filter_map(|detail| match detail {
             Detail::Tools(held) => Some(held),
-            Detail::Egress(_) => None,
+            Detail::Egress(_) | Detail::Http(_) => None,
         });
     // The arguments are the same for all tools of a detail, and so compared once.
     let held: Vec<(&Tools, Vec<Gap<'_>>)> = held
         .filter(shares_a_tool)
-        .map(|held| (held, gaps(pair, tools, held)))
+        .map(|held| (held, gaps(pair, tools.arguments(), held.arguments())))
         .collect();
     for tool in tools.actions() {
         let naming = held
@@ -74,7 +79,8 @@ fn tools_within(pair: &Search<'_>, index: usize, tools: &Tools) -> Result<(), Wi
             .filter(|(held, _)| held.actions().contains(tool));
         let resource = format!("{server}/{tool}");
         let Some((held, gaps)) = naming.min_by_key(|(_, gaps)| gaps.len()) else {
-            let example = pair.call_of(tools, tool, None);
+            let make = |arguments| call(tools, tool, arguments);
+            let example = pair.call_of(tools.arguments(), make);
             let allowed = tools_of(pair.parent, server);
             return Err(
                 Wider::new(Widening::Tool, format_args!("`{resource}`"), allowed)
@@ -83,21 +89,19 @@ fn tools_within(pair: &Search<'_>, index: usize, tools: &Tools) -> Result<(), Wi
             );
         };
         if let Some(gap) = gaps.first() {
-            let example = match gap.rule {
-                Widening::ArgumentOptional => pair.call_without(tools, tool, held, gap.argument),
-                _ => pair.call_with(tools, tool, held, gap.argument),
-            };
-            let wider = gap.wider(tools, held);
+            let both = (tools.arguments(), held.arguments());
+            let example = gap.example(pair, both, |arguments| call(tools, tool, arguments));
+            let wider = gap.wider(both.0, both.1);
             return Err(wider.in_detail(index, resource).shown_by(example));
         }
     }
     Ok(())
 }
 
-/// All arguments in which `held`, of the parent, does not contain `tools`, of the child.
-fn gaps<'a>(pair: &Search<'_>, tools: &'a Tools, held: &'a Tools) -> Vec<Gap<'a>> {
-    let values = tools.arguments().iter().filter_map(|(argument, wanted)| {
-        let (rule, constraint) = match held.arguments().get(argument) {
+/// All arguments in which `held`, of the parent, do not contain those of the child.
+fn gaps<'a>(pair: &Search<'_>, wanted: &'a Arguments, held: &'a Arguments) -> Vec<Gap<'a>> {
+    let values = wanted.iter().filter_map(|(argument, wanted)| {
+        let (rule, constraint) = match held.get(argument) {
             None => (Widening::ArgumentNamed, None),
             Some(allowed) => (Widening::ArgumentValues, Some(unproven(wanted, allowed)?)),
         };
@@ -107,8 +111,9 @@ fn gaps<'a>(pair: &Search<'_>, tools: &'a Tools, held: &'a Tools) -> Vec<Gap<'a>
             constraint,
         })
     });
-    let presence = held.arguments().keys().filter_map(|argument| {
-        let wider = may_omit(tools, pair.child, argument) && !may_omit(held, pair.parent, argument);
+    let presence = held.keys().filter_map(|argument| {
+        let wider =
+            may_omit(wanted, pair.child, argument) && !may_omit(held, pair.parent, argument);
         wider.then_some(Gap {
             rule: Widening::ArgumentOptional,
             argument,
@@ -119,24 +124,37 @@ fn gaps<'a>(pair: &Search<'_>, tools: &'a Tools, held: &'a Tools) -> Vec<Gap<'a>
 }
 
 /// Whether a call that a detail of `authority` allows may be without the argument.
-fn may_omit(tools: &Tools, authority: &Authority, argument: &ArgumentName) -> bool {
+fn may_omit(arguments: &Arguments, authority: &Authority, argument: &ArgumentName) -> bool {
     let summed = authority.limits().sums_over(argument.as_str());
-    let named = tools.arguments().get(argument);
+    let named = arguments.get(argument);
     named.is_none_or(|named| named.may_be_absent() && !summed)
 }
 
 impl Gap<'_> {
+    /// A call that shows it, made of arguments by `make`.
+    fn example(
+        &self,
+        pair: &Search<'_>,
+        (wanted, held): (&Arguments, &Arguments),
+        make: impl Fn(Object) -> ExampleCall,
+    ) -> Option<Example> {
+        match self.rule {
+            Widening::ArgumentOptional => pair.call_without((wanted, held), self.argument, make),
+            _ => pair.call_with((wanted, held), self.argument, make),
+        }
+    }
+
     /// The gap in words.
-    fn wider(&self, tools: &Tools, held: &Tools) -> Wider {
-        let asked = tools.arguments().get(self.argument);
+    fn wider(&self, wanted: &Arguments, held: &Arguments) -> Wider {
+        let asked = wanted.get(self.argument);
         let asked: &dyn fmt::Display = match (self.rule, asked) {
             (Widening::ArgumentOptional, _) | (_, None) => &"calls without it",
             (_, Some(asked)) => asked,
         };
-        let named = Listed::arguments(held.arguments().keys());
+        let named = Listed::arguments(held.keys());
         let allowed: &dyn fmt::Display = match self.constraint {
             Some(constraint) => constraint,
-            None => match held.arguments().get(self.argument) {
+            None => match held.get(self.argument) {
                 Some(Argument::Any) => &"any value, but one has to be given",
                 Some(allowed) => allowed,
                 None => &named,
@@ -153,7 +171,7 @@ fn egress_within(pair: &Search<'_>, index: usize, egress: &Egress) -> Result<(),
             .iter()
             .filter_map(|detail| match detail {
                 Detail::Egress(held) => Some(held),
-                Detail::Tools(_) => None,
+                Detail::Tools(_) | Detail::Http(_) => None,
             })
     };
     if hosts().any(|held| held == egress) {
@@ -231,8 +249,11 @@ fn is_slower(slower: Rate, faster: Rate) -> bool {
 fn sums_within(child: &Authority, parent: &Limits) -> Result<(), Wider> {
     let names = |argument: &ArgumentName| {
         child.details().iter().any(|detail| match detail {
-            Detail::Tools(tools) => tools.arguments().contains_key(argument),
-            Detail::Egress(_) => false,
+            // A body that may be anything may hold it.
+            Detail::Http(http) if http.members().is_none() => true,
+            _ => detail
+                .named_arguments()
+                .is_some_and(|named| named.contains_key(argument)),
         })
     };
     // No call that the child allows has an argument that none of its details names.

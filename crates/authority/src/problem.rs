@@ -22,7 +22,7 @@ pub enum Problem {
         member: &'static str,
     },
     /// A `type` of detail that we do not enforce (RFC 9396 §5).
-    #[error("unknown type `{seen}`; known are `mcp_tool` and `https_connect`")]
+    #[error("unknown type `{seen}`; known are `mcp_tool`, `http_request` and `https_connect`")]
     UnknownType {
         /// The type that was asked for.
         seen: String,
@@ -77,6 +77,12 @@ pub enum Problem {
     /// A sum over an argument that a call could leave out.
     #[error("the argument `{argument}` is summed and may therefore not be optional")]
     SumOfOptional {
+        /// The argument of the sum.
+        argument: String,
+    },
+    /// A sum over an argument that a body of any form could hold uncounted.
+    #[error("bodies may be anything, so `{argument}` could go uncounted; name what they may hold")]
+    SumInAnyBody {
         /// The argument of the sum.
         argument: String,
     },

@@ -8,8 +8,8 @@ use aims_types::Timestamp;
 use proptest::prelude::*;
 
 use crate::{
-    Argument, ArgumentName, Authority, Bounds, Call, Constraint, Detail, Glob, Limits, PathPrefix,
-    Range, Rate, Scalar, ScalarSet, Tools, allows,
+    Argument, ArgumentName, Authority, Body, Bounds, Call, Constraint, Detail, Glob, Http,
+    HttpMethod, Limits, PathPrefix, Range, Rate, Scalar, ScalarSet, Tools, allows,
 };
 
 /// An argument, and a value that it allows.
@@ -150,6 +150,22 @@ fn detail() -> impl Strategy<Value = (Detail, Object, Vec<Object>)> {
     })
 }
 
+fn http() -> impl Strategy<Value = Detail> {
+    let methods = proptest::sample::subsequence(HttpMethod::ALL.to_vec(), 1..=6);
+    let path = "(/[a-c:=]{1,3}){1,3}";
+    let members = proptest::collection::btree_map("[x-z]", argument(), 0..4);
+    let body = proptest::option::of(members);
+    (methods, path, any::<bool>(), body).prop_map(|(methods, path, query, body)| {
+        let read = |(name, ((argument, _), _)): (String, (Witnessed, _))| {
+            (name.parse().unwrap(), argument)
+        };
+        let body = body.map(|members| members.into_iter().map(read).collect());
+        let body = body.map_or(Body::Any, Body::Members);
+        let (methods, path) = (methods.into_iter().collect(), path.parse().unwrap());
+        Detail::Http(Http::new("model".parse().unwrap(), methods, path, query, body).unwrap())
+    })
+}
+
 fn limits() -> impl Strategy<Value = Limits> {
     let rate = (1_u32..50, 1_u32..50).prop_map(|(count, secs)| Rate::new(count, secs).unwrap());
     (
@@ -195,8 +211,11 @@ fn matches(pattern: &[char], text: &[char]) -> bool {
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
-        details in proptest::collection::vec(detail().prop_map(|d| d.0), 0..4), limits in limits(),
+        tools in proptest::collection::vec(detail().prop_map(|d| d.0), 0..4),
+        requests in proptest::collection::vec(http(), 0..3),
+        limits in limits(),
     ) {
+        let details = [tools, requests].concat();
         let authority = Authority::new(details, limits).unwrap();
         let bytes = to_canonical(&authority.to_value()).unwrap();
         let read = parse(&bytes, &aims_json::Limits::MESSAGE).unwrap();

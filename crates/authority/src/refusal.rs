@@ -15,6 +15,12 @@ pub enum Rule {
     ToolNotAllowed,
     /// No detail names the host and port.
     HostNotAllowed,
+    /// No detail names the upstream with this method and path.
+    RequestNotAllowed,
+    /// The request has a query, and the detail allows none.
+    QueryNotAllowed,
+    /// The body is not the one JSON object that the detail's constraints speak of.
+    BodyNotAllowed,
     /// The argument is not named by the detail.
     ArgumentNotAllowed,
     /// The argument has to be there.
@@ -52,6 +58,9 @@ impl Rule {
             Self::AuthorityExpired => "authority_expired",
             Self::ToolNotAllowed => "tool_not_allowed",
             Self::HostNotAllowed => "host_not_allowed",
+            Self::RequestNotAllowed => "request_not_allowed",
+            Self::QueryNotAllowed => "query_not_allowed",
+            Self::BodyNotAllowed => "body_not_allowed",
             Self::ArgumentNotAllowed => "argument_not_allowed",
             Self::ArgumentMissing => "argument_missing",
             Self::ArgumentType => "argument_type",
@@ -75,6 +84,9 @@ impl Rule {
             Self::AuthorityExpired => "the authority has ended",
             Self::ToolNotAllowed => "the authority does not name this tool",
             Self::HostNotAllowed => "the authority does not name this host and port",
+            Self::RequestNotAllowed => "the authority does not name this request",
+            Self::QueryNotAllowed => "the authority allows no query",
+            Self::BodyNotAllowed => "the body is not what the authority speaks of",
             Self::ArgumentNotAllowed => "the authority does not name this argument",
             Self::ArgumentMissing => "this argument has to be given",
             Self::ArgumentType => "the argument has a type that is not allowed",

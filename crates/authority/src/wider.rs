@@ -5,9 +5,10 @@ use std::fmt;
 use aims_json::{Object, Value};
 use aims_types::{Name, Timestamp};
 
+use crate::http::request;
 use crate::problem::shown;
 use crate::refusal::shown_value;
-use crate::{ArgumentName, Call, Host, ToolName};
+use crate::{ArgumentName, Call, Host, HttpCall, HttpMethod, ToolName};
 
 /// In what a child asks for more than its parent holds. Each has a stable code for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,12 @@ pub enum Widening {
     Tool,
     /// The parent does not name the host and port.
     Host,
+    /// The parent does not name the upstream with this method and path.
+    Request,
+    /// The parent allows no query.
+    Query,
+    /// The child's bodies are not proven to be among the parent's.
+    Body,
     /// The parent does not name the argument.
     ArgumentNamed,
     /// The child may leave the argument out, the parent may not.
@@ -36,10 +43,13 @@ pub enum Widening {
 
 impl Widening {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Depth,
         Self::Tool,
         Self::Host,
+        Self::Request,
+        Self::Query,
+        Self::Body,
         Self::ArgumentNamed,
         Self::ArgumentOptional,
         Self::ArgumentValues,
@@ -55,6 +65,9 @@ impl Widening {
             Self::Depth => "wider_depth",
             Self::Tool => "wider_tool",
             Self::Host => "wider_host",
+            Self::Request => "wider_request",
+            Self::Query => "wider_query",
+            Self::Body => "wider_body",
             Self::ArgumentNamed => "wider_argument_named",
             Self::ArgumentOptional => "wider_argument_optional",
             Self::ArgumentValues => "wider_argument_values",
@@ -71,6 +84,9 @@ impl Widening {
             Self::Depth => "the authority above may not be delegated that many hops further",
             Self::Tool => "the authority above does not name this tool",
             Self::Host => "the authority above does not name this host and port",
+            Self::Request => "the authority above does not name this request",
+            Self::Query => "the authority above allows no query",
+            Self::Body => "not all bodies asked for are allowed by the authority above",
             Self::ArgumentNamed => "the authority above does not name this argument",
             Self::ArgumentOptional => "the authority above needs this argument to be given",
             Self::ArgumentValues => "not all values asked for are allowed by the authority above",
@@ -129,6 +145,19 @@ pub enum ExampleCall {
         /// The port.
         port: u16,
     },
+    /// A request to an upstream.
+    Http {
+        /// The upstream.
+        upstream: Name,
+        /// The method.
+        method: HttpMethod,
+        /// The path.
+        path: String,
+        /// Whether there is a query.
+        query: bool,
+        /// The body as one JSON object; `None` if it is anything else.
+        body: Option<Object>,
+    },
 }
 
 impl Wider {
@@ -142,7 +171,8 @@ impl Wider {
         self.0.detail
     }
 
-    /// The tool (`server/tool`) or host (`host:port`) concerned, if it is a detail.
+    /// The tool (`server/tool`), host (`host:port`) or request (`POST upstream/path`)
+    /// concerned, if it is a detail.
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
     }
@@ -281,6 +311,19 @@ impl ExampleCall {
                 host: host.as_str(),
                 port: *port,
             },
+            Self::Http {
+                upstream,
+                method,
+                path,
+                query,
+                body,
+            } => Call::Http(HttpCall {
+                upstream,
+                method: method.as_str(),
+                path,
+                query: *query,
+                body: body.as_ref(),
+            }),
         }
     }
 }
@@ -295,9 +338,22 @@ impl fmt::Display for Example {
                 arguments,
             } => {
                 write!(f, "`{server}/{tool}`")?;
-                for (place, (name, value)) in arguments.iter().enumerate().take(SHOWN_MAX) {
-                    let glue = if place == 0 { " with" } else { "," };
-                    write!(f, "{glue} `{}` = `{}`", shown(name), shown_value(value))?;
+                write_arguments(f, arguments)?;
+            }
+            ExampleCall::Http {
+                upstream,
+                method,
+                path,
+                query,
+                body,
+            } => {
+                write!(f, "`{}`", request(upstream, method.as_str(), path))?;
+                if *query {
+                    f.write_str(" with a query")?;
+                }
+                match body {
+                    Some(members) => write_arguments(f, members)?,
+                    None => f.write_str(" with a body that is no JSON object")?,
                 }
             }
         }
@@ -311,3 +367,11 @@ impl fmt::Display for Example {
 
 /// At most this many arguments of an example are shown in words.
 const SHOWN_MAX: usize = 8;
+
+fn write_arguments(f: &mut fmt::Formatter<'_>, arguments: &Object) -> fmt::Result {
+    for (place, (name, value)) in arguments.iter().enumerate().take(SHOWN_MAX) {
+        let glue = if place == 0 { " with" } else { "," };
+        write!(f, "{glue} `{}` = `{}`", shown(name), shown_value(value))?;
+    }
+    Ok(())
+}

@@ -30,9 +30,9 @@ impl Authority {
             .collect::<Result<_, _>>()?;
         let limits = limits::read(members.needed(LIMITS)?).map_err(|e| e.within(LIMITS))?;
         Self::new(details, limits).map_err(|problem| match problem {
-            Problem::SumWithoutArgument { .. } | Problem::SumOfOptional { .. } => {
-                AuthorityError::new("limits.sums", problem)
-            }
+            Problem::SumWithoutArgument { .. }
+            | Problem::SumOfOptional { .. }
+            | Problem::SumInAnyBody { .. } => AuthorityError::new("limits.sums", problem),
             other => other.into(),
         })
     }

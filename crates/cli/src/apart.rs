@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use aims_edge::Enrolled;
+use aims_edge::{Enrolled, Served};
 use aims_gateway::{EdgeConfig, EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
-use aims_links::{Control, Endpoint, Enforce, Vouch};
+use aims_links::{Control, Endpoint, Enforce, Services, Vouch};
 use aims_model::{Point, PointKind};
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, LinksConfig, Server, bind_socket};
@@ -25,7 +25,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) use config::PointConfig;
 pub(crate) use member::join;
 
-use crate::up::{DRAIN_TIMEOUT, host_name, log_to_stderr, stop_signal};
+use crate::up::{
+    DRAIN_TIMEOUT, host_name, listen_for_agents, log_to_stderr, serve_oauth, stop_signal,
+};
+use config::AgentsSection;
 use member::Member;
 
 /// The server alone.
@@ -37,6 +40,7 @@ pub(crate) async fn server(config: &Path) -> Result<()> {
     server.listen(&config, health.clone()).await?;
     let links: LinksConfig = config.links.clone().unwrap_or_default();
     let bound = server.link(links.listen).await?;
+    serve_oauth(&config, &server).await?;
     health.set_ready(true);
     tracing::info!(
         trust_domain = %config.trust_domain, api = %config.api.listen, links = %bound,
@@ -72,6 +76,7 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     let acceptor = aims_edge::acceptor(clock, member.identity(), member.trust())?;
     let endpoint = Arc::clone(&gateway) as Arc<dyn Endpoint>;
     let served = aims_edge::serve(listener, endpoint, acceptor, enrolled);
+    let agents = serve_agents(section.agents.as_ref(), &gateway).await?;
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let enforce = Arc::clone(&gateway) as Arc<dyn Enforce>;
     let (asked, until) = (links.clone(), stopping.clone());
@@ -88,6 +93,9 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     }
     tracing::info!("stopping: no new work is taken");
     health.set_ready(false);
+    if let Some(agents) = agents {
+        agents.end().await;
+    }
     served.end().await;
     if !gateway.drain(DRAIN_TIMEOUT).await {
         tracing::warn!("records are left on disk; they are handed over at the next start");
@@ -97,6 +105,20 @@ pub(crate) async fn gateway(config: &Path) -> Result<()> {
     tasks.wait().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves agents that run elsewhere, where configured.
+async fn serve_agents(
+    section: Option<&AgentsSection>,
+    gateway: &Arc<Gateway>,
+) -> Result<Option<Served>> {
+    let Some(agents) = section else {
+        return Ok(None);
+    };
+    let shown = aims_server::shown(&agents.tls)?;
+    listen_for_agents(gateway, agents.listen, shown)
+        .await
+        .map(Some)
 }
 
 /// A node that has joined.
@@ -128,15 +150,22 @@ pub(crate) async fn node(config: &Path) -> Result<()> {
     let node = Node::new(settings, member.signer(), ends, clock, entropy)?;
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let vouch = Arc::clone(&node) as Arc<dyn Vouch>;
-    let (asked, until) = (links.clone(), stopping.clone());
+    let (asked, services, until) = (links.clone(), links.clone(), stopping.clone());
     tasks.spawn(async move { asked.keep_node(vouch, until).await });
     tasks.spawn(member.keep_renewed(links, stopping.clone()));
     let socket = config.node_socket()?;
     tasks.spawn(Arc::clone(&node).serve(bind_socket(&socket)?));
+    let services = Arc::new(services) as Arc<dyn Services>;
+    let workloads = config.workload_socket()?;
+    let listener = bind_socket(&workloads)?;
+    tasks.spawn(Arc::clone(&node).serve_workloads(services, listener)?);
     let works = Arc::clone(&node);
     let health = health.while_works(move || works.is_ready());
     show(config.api_listen(), health.clone(), (&tasks, &stopping)).await?;
-    tracing::info!(node = %id, socket = %socket.display(), "the node is up");
+    tracing::info!(
+        node = %id, socket = %socket.display(), workloads = %workloads.display(),
+        "the node is up"
+    );
     stop_signal().await?;
     tracing::info!("stopping: what runs here ends");
     health.set_ready(false);

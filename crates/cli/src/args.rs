@@ -79,9 +79,15 @@ pub(crate) enum Command {
     /// Agents: durable, named, owned.
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Services: programs that others start and that ask the SPIFFE Workload API.
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Tool servers that agents may be given.
     #[command(subcommand)]
     Tools(ToolsCommand),
+    /// HTTPS servers elsewhere that agents ask with a credential that they never have.
+    #[command(subcommand)]
+    Upstream(UpstreamCommand),
     /// The organisation's policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -120,6 +126,14 @@ pub(crate) enum Command {
         /// The task.
         task: String,
     },
+    /// Erases what the decisions of an ended task used; its records stay, and can be verified.
+    Erase {
+        /// The task.
+        task: String,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+    },
     /// Lists what waits for a person's answer.
     Approvals {
         /// Also what was answered or ended.
@@ -151,6 +165,34 @@ pub(crate) enum Command {
     Trace {
         /// The task.
         task: String,
+    },
+    /// Exports the proof of one permitted action: one file that anybody can verify.
+    Proof {
+        /// The decision, as `aims trace` shows it.
+        decision: String,
+        /// Where the file goes; without it, to the output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// A checkpoint that you kept: the file then shows that the log continues it.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+    },
+    /// Verifies a proof with nothing but keys: it asks no server and reads no configuration.
+    ///
+    /// Exits with 0 if everything holds and the decision comes out the same, with 4 if everything
+    /// holds but what the decision used is not in the file, and with 1 if something does not hold.
+    Verify {
+        /// The proof.
+        file: PathBuf,
+        /// The log's key, or a file that holds it.
+        #[arg(long, value_name = "KEY|FILE")]
+        log_key: String,
+        /// A checkpoint that you kept.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The key of a witness that has to have seen the checkpoint, or a file that holds it.
+        #[arg(long, value_name = "KEY|FILE")]
+        witness: Vec<String>,
     },
     /// The tamper-evident log.
     #[command(subcommand)]
@@ -287,6 +329,25 @@ pub(crate) enum AgentCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Measures an executable and registers it as a service that gets its keys in the open.
+    Add {
+        /// Its name; never used again.
+        name: String,
+        /// The manifest.
+        #[arg(long, value_name = "FILE")]
+        manifest: PathBuf,
+    },
+    /// Lists the services.
+    List,
+    /// Ends a service for ever; what its processes hold is withdrawn.
+    Retire {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ToolsCommand {
     /// Measures a tool server, starts it once inside walls, and pins its tools.
     Register {
@@ -295,6 +356,36 @@ pub(crate) enum ToolsCommand {
     },
     /// Lists the tool servers.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpstreamCommand {
+    /// Registers an upstream with its credential, which is sealed and shown to nobody again.
+    Add {
+        /// Its name, unique for ever: agents ask `http://127.0.0.1:8710/http/NAME/…`.
+        name: String,
+        /// Where it is and what may be asked of it.
+        #[arg(long, value_name = "FILE")]
+        manifest: PathBuf,
+        /// A file with the credential; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Lists the upstreams.
+    List,
+    /// Replaces the credential; what is under way with the one before ends.
+    Rotate {
+        /// Its name.
+        name: String,
+        /// A file with the new credential; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Retires an upstream for ever; its credential is forgotten, its name stays taken.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,17 +2,22 @@
 
 mod agent;
 mod approval;
+mod erase;
 mod kill;
 mod log;
 mod mcp;
 mod person;
 mod point;
 mod policy;
+mod proof;
 mod run;
+mod service;
 mod setup;
 mod task;
 mod tools;
 mod trace;
+mod upstream;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +53,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Command::Completions { shell } => setup::completions(shell),
         Command::Person(command) => person::run(command, client, output).await?,
         Command::Agent(command) => agent::run(command, client()?, output).await?,
+        Command::Service(command) => service::run(command, client()?, output).await?,
         Command::Tools(command) => tools::run(command, client()?, output).await?,
+        Command::Upstream(command) => upstream::run(command, client()?, output).await?,
         Command::Policy(command) => policy::run(command, client()?, output).await?,
         Command::Task(command) => task::run(command, client()?, output).await?,
         Command::Run {
@@ -63,6 +70,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Freeze { task } => kill::freeze(client()?, &task, output).await?,
         Command::Resume { task } => kill::resume(client()?, &task, output).await?,
+        Command::Erase { task, reason } => {
+            erase::run(client()?, (&task, &reason), output).await?;
+        }
         Command::Approvals { all } => approval::list(client()?, all, output).await?,
         Command::Approval { id } => approval::show(client()?, &id, output).await?,
         Command::Approve { id, reason } => {
@@ -72,6 +82,20 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             approval::answer(client()?, (&id, false, reason), output).await?;
         }
         Command::Trace { task } => trace::run(client()?, &task, output).await?,
+        Command::Proof {
+            decision,
+            out,
+            since,
+        } => proof::export(client()?, &decision, (out, since), output).await?,
+        Command::Verify {
+            file,
+            log_key,
+            checkpoint,
+            witness,
+        } => {
+            let trusted = (log_key.as_str(), witness.as_slice(), checkpoint.as_deref());
+            return verify::verify(&file, trusted, output);
+        }
         Command::Log(command) => log::run(command, profile_of(profile)?, output).await?,
         Command::Mcp(command) => mcp::run(command).await?,
     }

@@ -12,6 +12,8 @@ const EXIT_REFUSED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 /// The server could not be reached or did not accept the key.
 const EXIT_UNREACHABLE: u8 = 3;
+/// Everything holds, but the decision can't be made again: what it used is not in the file.
+pub(crate) const EXIT_NOT_RERUNNABLE: u8 = 4;
 /// `aims run` could not start the program, as `env` and `timeout` say it.
 pub(crate) const EXIT_NOT_STARTED: u8 = 125;
 

@@ -1,5 +1,7 @@
 //! What people write: manifests of agents, tool servers and tasks, in TOML.
 
+mod upstream;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +13,12 @@ use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
 use aims_model::{Expected, ServerSpec, Text};
 use aims_node::evidence::{measure_closure, measure_file};
-use aims_types::{Name, Timestamp};
+use aims_types::{Digest, Name, Timestamp};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub(crate) use upstream::UpstreamManifest;
 
 /// An agent's manifest.
 #[derive(Debug, Deserialize)]
@@ -26,7 +30,18 @@ pub(crate) struct AgentManifest {
     pub(crate) environment: Option<String>,
     #[serde(default)]
     pub(crate) draft: bool,
-    evidence: EvidenceManifest,
+    evidence: Option<EvidenceManifest>,
+    remote: Option<RemoteManifest>,
+}
+
+/// An agent that runs elsewhere, with keys of its own: nothing of its program is seen.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoteManifest {
+    /// What that is worth, by name: `key_held`.
+    assurance: String,
+    /// Files with its public keys, each a JWK.
+    keys: Vec<PathBuf>,
 }
 
 /// What must be seen of the agent's program; digests are taken when it is registered.
@@ -52,6 +67,38 @@ enum RawArguments {
     Exactly(Vec<String>),
     #[default]
     None,
+}
+
+/// A service's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceManifest {
+    pub(crate) owner: Option<String>,
+    pub(crate) purpose: Option<String>,
+    /// The id of the node on whose host it runs, where there are several.
+    pub(crate) node: Option<String>,
+    /// The one file that its processes run.
+    executable: PathBuf,
+    /// Its digest, where the file does not lie on this host.
+    digest: Option<Digest>,
+    pub(crate) host_uid: u32,
+    pub(crate) cgroup: Option<String>,
+    /// Whether its processes get private keys in the open.
+    #[serde(default)]
+    pub(crate) key_export: bool,
+}
+
+impl ServiceManifest {
+    /// The file as the kernel will name it, and its digest.
+    pub(crate) fn executable(&self) -> Result<Measured> {
+        if let Some(digest) = self.digest {
+            let path = self.executable.display().to_string();
+            return Ok(Measured { path, digest });
+        }
+        let real = fs::canonicalize(&self.executable)
+            .with_context(|| format!("the executable `{}`", self.executable.display()))?;
+        Ok(measure_file(&real)?)
+    }
 }
 
 /// A tool server's manifest.
@@ -98,6 +145,24 @@ enum AllowManifest {
     },
     /// One host by CONNECT.
     Host { host: String, port: u16 },
+    /// Requests to one upstream, with what is allowed of each member of the body.
+    Upstream {
+        upstream: String,
+        methods: Vec<String>,
+        path: String,
+        query: Option<String>,
+        body: RawBody,
+    },
+}
+
+/// What a body may be.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawBody {
+    /// `"any"`.
+    Word(String),
+    /// One JSON object with these members; none at all is no body.
+    Members(toml::Table),
 }
 
 /// Reads a manifest; an unknown key is an error with its line.
@@ -108,9 +173,32 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 impl AgentManifest {
-    /// Measures what the manifest names.
-    pub(crate) fn evidence(&self) -> Result<Expected> {
-        let raw = &self.evidence;
+    /// The keys of an agent that runs elsewhere, as the server is told of them.
+    pub(crate) fn remote(&self) -> Result<Option<serde_json::Value>> {
+        let Some(RemoteManifest { assurance, keys }) = &self.remote else {
+            return Ok(None);
+        };
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).with_context(|| format!("the key `{}`", path.display()))
+        };
+        let jwks = keys.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(Some(
+            serde_json::json!({"assurance": assurance, "jwks": jwks}),
+        ))
+    }
+
+    /// Measures what the manifest names of its program.
+    pub(crate) fn evidence(&self) -> Result<Option<Expected>> {
+        self.evidence
+            .as_ref()
+            .map(EvidenceManifest::measure)
+            .transpose()
+    }
+}
+
+impl EvidenceManifest {
+    fn measure(&self) -> Result<Expected> {
+        let raw = self;
         let program = measure_file(&raw.program)?;
         let roots: Vec<PathBuf> = match &raw.interpreter {
             Some(interpreter) => std::iter::once(interpreter.clone())
@@ -225,6 +313,29 @@ impl AllowManifest {
                 .with("host", host.as_str())
                 .with("port", u64::from(*port))
                 .into(),
+            Self::Upstream {
+                upstream,
+                methods,
+                path,
+                query,
+                body,
+            } => {
+                let methods: Vec<Value> = methods.iter().map(|m| Value::from(m.as_str())).collect();
+                let body = match body {
+                    RawBody::Word(word) => Value::from(word.as_str()),
+                    RawBody::Members(members) => value_of(members)?,
+                };
+                let detail = Object::new()
+                    .with("type", "http_request")
+                    .with("upstream", upstream.as_str())
+                    .with("methods", methods)
+                    .with("path", path.as_str())
+                    .with("body", body);
+                match query {
+                    Some(query) => detail.with("query", query.as_str()).into(),
+                    None => detail.into(),
+                }
+            }
         })
     }
 }
@@ -254,6 +365,13 @@ mod tests {
         [[allow]]
         host = "pypi.org"
         port = 443
+
+        [[allow]]
+        upstream = "model"
+        methods = ["POST"]
+        path = "/v1/chat/completions"
+        body.model = { one_of = ["small"] }
+        body.messages = "any"
     "#;
 
     fn task(text: &str) -> Result<Authority> {
@@ -265,12 +383,19 @@ mod tests {
     #[test]
     fn a_task_manifest_is_the_authority_that_it_names() {
         let authority = task(TASK).unwrap();
-        assert_eq!(authority.details().len(), 2);
+        assert_eq!(authority.details().len(), 3);
         assert_eq!(authority.limits().uses(), Some(50));
         let until = authority.limits().not_after().unwrap();
         assert_eq!(until, Timestamp::from_unix_secs(1_000_000 + 20 * 60));
         let wire = authority.to_value().to_string();
-        for part in ["git_log", "/srv/repo", "pypi.org", "443"] {
+        for part in [
+            "git_log",
+            "/srv/repo",
+            "pypi.org",
+            "443",
+            "/v1/chat/completions",
+            "one_of",
+        ] {
             assert!(wire.contains(part), "{part} in {wire}");
         }
     }
@@ -291,6 +416,14 @@ mod tests {
                 TASK.replace("port = 443", "port = 443\n        tools = []"),
                 "host and tools",
             ),
+            (
+                TASK.replace("methods = [\"POST\"]", "methods = [\"CONNECT\"]"),
+                "an unknown method",
+            ),
+            (
+                TASK.replace("/v1/chat/completions", "/v1/../v2"),
+                "a path that climbs",
+            ),
             (TASK.replace("\"git_log\", \"git_show\"", ""), "no tool"),
         ] {
             assert_ne!(wrong, TASK, "{because}");
@@ -304,7 +437,7 @@ mod tests {
             let manifest: AgentManifest = toml::from_str(&format!(
                 "name = \"a\"\n[evidence]\nprogram = \"/bin/true\"\n{text}"
             ))?;
-            manifest.evidence.arguments.read()
+            manifest.evidence.unwrap().arguments.read()
         };
         assert_eq!(read("arguments = \"any\"").unwrap(), Arguments::Any);
         assert_eq!(read("").unwrap(), Arguments::Exactly(Vec::new()));

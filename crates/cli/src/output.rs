@@ -1,6 +1,7 @@
 //! Printing: JSON for programs, text and tables for people.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use aims_model::text::misleads;
@@ -65,7 +66,8 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
             safe.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                safe.push_str(&format!("\\u{unit:04x}"));
+                // A text takes whatever is written to it.
+                let _ = write!(safe, "\\u{unit:04x}");
             }
         }
     }

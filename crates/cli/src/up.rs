@@ -1,25 +1,28 @@
 //! `aims up`: server, node and gateway in one process, linked by the same traits that a network
 //! carries.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aims_control::ControlPlane;
 use aims_crypto::{Signer, SigningKey};
-use aims_edge::Enrolled;
-use aims_gateway::{EgressConfig, Gateway, GatewayConfig, GatewayLimits};
+use aims_edge::{Enrolled, Served};
+use aims_gateway::{Agents, EgressConfig, Gateway, GatewayConfig, GatewayLimits};
 use aims_http_api::Health;
 use aims_jose::Jwk;
 use aims_keys::Purpose;
-use aims_links::{Control, Cut, Endpoint, Enforce, LinkError, Vouch};
+use aims_links::{Control, Cut, Endpoint, Enforce, LinkError, Services, Vouch};
 use aims_model::receipt::Ended;
 use aims_node::{Node, NodeConfig};
 use aims_server::{Config, Server, bind_socket};
+use aims_tls::WebAcceptor;
 use aims_types::ambient::{SystemClock, SystemEntropy};
 use aims_types::{Actor, Id, Instance, Revision};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
@@ -43,11 +46,15 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
     let node = start_node(&config, &server, Arc::clone(&gateway), self_exe).await?;
     let tasks = TaskTracker::new();
     tasks.spawn(Arc::clone(&node).serve(bind_socket(&config.node_socket())?));
+    let services = Arc::new(server.plane().clone()) as Arc<dyn Services>;
+    let workloads = bind_socket(&config.workload_socket())?;
+    tasks.spawn(Arc::clone(&node).serve_workloads(services, workloads)?);
     server.listen(&config, health.clone()).await?;
     if let Some(links) = &config.links {
         let bound = server.link(links.listen).await?;
         tracing::info!(%bound, "nodes and gateways of other hosts may join");
     }
+    let agents = serve_agents(&config, &server, &gateway).await?;
     gateway.leased().await;
     health.set_ready(true);
     tracing::info!(
@@ -61,6 +68,9 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
     }
     tracing::info!("stopping: no new work is taken");
     health.set_ready(false);
+    if let Some(agents) = agents {
+        agents.end().await;
+    }
     node.drain().await;
     if !gateway.drain(DRAIN_TIMEOUT).await {
         tracing::warn!("records are left on disk; they are handed over at the next start");
@@ -112,6 +122,47 @@ async fn start_gateway(config: &Config, server: &Server, self_exe: &Path) -> Res
         .gateway_join(&plane.cx(Actor::Server)?, id, &jwk, link)
         .await?;
     Ok(gateway)
+}
+
+/// Serves the OAuth endpoints, and the gateway to agents that run elsewhere, where configured.
+async fn serve_agents(
+    config: &Config,
+    server: &Server,
+    gateway: &Arc<Gateway>,
+) -> Result<Option<Served>> {
+    serve_oauth(config, server).await?;
+    let Some(agents) = &config.gateway.agents else {
+        return Ok(None);
+    };
+    let shown = server.web(config, agents.tls.as_ref()).await?;
+    listen_for_agents(gateway, agents.listen, shown)
+        .await
+        .map(Some)
+}
+
+/// Serves the OAuth endpoints, where configured.
+pub(crate) async fn serve_oauth(config: &Config, server: &Server) -> Result<()> {
+    if let Some(oauth) = &config.oauth {
+        let shown = server.web(config, oauth.tls.as_ref()).await?;
+        let bound = server.oauth(oauth, shown).await?;
+        tracing::info!(%bound, issuer = oauth.issuer, "agents that run elsewhere get tokens");
+    }
+    Ok(())
+}
+
+/// Serves a gateway to agents that run elsewhere.
+pub(crate) async fn listen_for_agents(
+    gateway: &Arc<Gateway>,
+    listen: SocketAddr,
+    shown: WebAcceptor,
+) -> Result<Served> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("port {listen} can't be used"))?;
+    let face = Agents::new(Arc::clone(gateway), Arc::new(SystemClock), &SystemEntropy)?;
+    tracing::info!(%listen, "agents that run elsewhere are served");
+    let served = aims_edge::serve_agents(listener, Arc::new(face), shown);
+    Ok(served)
 }
 
 async fn start_node(

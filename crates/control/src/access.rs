@@ -114,9 +114,14 @@ impl Enrolled {
         self.sees_everything() || matches!(self.0.role, Role::Approver)
     }
 
+    /// Whether they may see what this person owns.
+    pub(crate) fn sees_of(&self, owner: Id<types::Person>) -> bool {
+        self.sees_everything() || owner == self.0.id
+    }
+
     /// Whether they may see this agent.
     pub(crate) fn sees_agent(&self, agent: &Agent) -> bool {
-        self.sees_everything() || agent.owner == self.0.id
+        self.sees_of(agent.owner)
     }
 
     /// Whether they may see this task of this agent.
@@ -177,6 +182,11 @@ impl Principal {
     pub(crate) fn is_party_to(&self, task: &Task, agent: &Agent) -> bool {
         let own = task.initiator == self.0.id || agent.owner == self.0.id;
         own || self.0.role == Role::Operator
+    }
+
+    /// Whether they are an operator, or this person.
+    pub(crate) fn answers_for(&self, owner: Id<types::Person>) -> bool {
+        self.0.role == Role::Operator || self.0.id == owner
     }
 
     /// Refuses members who do not own the agent.

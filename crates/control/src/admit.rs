@@ -19,7 +19,7 @@ use crate::recording::{Attempt, shown};
 use crate::{ControlPlane, Fault};
 
 /// What the other side is told: a refusal, or that the server is at fault.
-fn told<T>(done: Result<T, impl Refused>) -> Result<Result<T, Refusal>, LinkError> {
+pub(crate) fn told<T>(done: Result<T, impl Refused>) -> Result<Result<T, Refusal>, LinkError> {
     match done {
         Ok(value) => Ok(Ok(value)),
         Err(error) if error.is_internal() => {

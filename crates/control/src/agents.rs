@@ -1,6 +1,7 @@
 //! Agents: registration and life cycle.
 
 mod list;
+mod proof;
 mod register;
 mod stage;
 
@@ -11,7 +12,9 @@ use aims_store::Txn;
 use aims_types::{Cx, Revision};
 
 pub use list::ListAgentsError;
-pub use register::{EVIDENCE_LEN_MAX, RegisterAgent, RegisterAgentError, SHARED_NAMES};
+pub use register::{
+    AGENT_KEYS_MAX, EVIDENCE_LEN_MAX, Proof, RegisterAgent, RegisterAgentError, SHARED_NAMES,
+};
 pub use stage::ChangeStageError;
 
 use crate::kill;

@@ -1,23 +1,33 @@
 //! Chains of grants, as gateways ask for them.
 
+use aims_audit::TaskKey;
 use aims_crypto::base64url;
 use aims_jose::{SigningHeader, sign};
 use aims_links::{Chain, ChainHop, PrincipalFacts};
-use aims_model::Grant;
 use aims_model::grant::{Delegator, GRANT_TYP, grant_digest};
+use aims_model::{Grant, MaterialKey};
 use aims_store::{Reader, StoredGrant};
-use aims_types::{Agent, Digest, Id};
+use aims_types::{Agent, Digest, Id, Task};
 
 use crate::liveness::hops_of;
 use crate::{ControlPlane, Fault};
 
 impl ControlPlane {
-    /// The chain that ends in the grant with this digest, root first; `None` if there is none.
+    /// The chain that ends in the grant with this digest, root first, with the key of its task's
+    /// materials; `None` if there is none, or if that key was erased.
     ///
     /// Gateways verify each hop themselves; whether it is live is a matter of cut-offs.
     pub async fn chain_of(&self, leaf: Digest) -> Result<Option<Chain>, Fault> {
         let mut reader = self.store().read().await?;
         let Some(stored) = reader.grant(&leaf).await? else {
+            return Ok(None);
+        };
+        let materials = match self.vault().key(reader.as_mut(), stored.task).await? {
+            TaskKey::Kept(key) => Some(key),
+            TaskKey::Never => self.new_material_key(stored.task).await?,
+            TaskKey::Erased => None,
+        };
+        let Some(materials) = materials else {
             return Ok(None);
         };
         let (mut person, mut hops) = (None, Vec::new());
@@ -32,7 +42,19 @@ impl ControlPlane {
             });
         }
         let person = person.ok_or_else(|| missing("the person of a grant"))?;
-        Ok(Some(Chain { person, hops }))
+        Ok(Some(Chain {
+            person,
+            hops,
+            materials,
+        }))
+    }
+
+    /// The key that what decisions of the task use is sealed under, made before the first of them.
+    async fn new_material_key(&self, task: Id<Task>) -> Result<Option<MaterialKey>, Fault> {
+        let mut txn = self.store().begin().await?;
+        let key = self.vault().key_or_new(txn.as_mut(), task).await?;
+        txn.commit(Vec::new()).await?;
+        Ok(key)
     }
 }
 

@@ -15,6 +15,9 @@ pub enum Fault {
     /// A credential could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] aims_crypto::SealError),
     /// What is stored does not fit together.
     #[error("the state is inconsistent: {0}")]
     Inconsistent(String),

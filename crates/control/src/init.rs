@@ -232,6 +232,7 @@ pub(crate) fn key_body(key: &EnrolledKey) -> Object {
         KeyOwner::Node(id) => id.to_string(),
         KeyOwner::Gateway(id) => id.to_string(),
         KeyOwner::Person(id) => id.to_string(),
+        KeyOwner::Agent(id) => id.to_string(),
     };
     let body = Object::new()
         .with("kid", key.kid.as_str())

@@ -3,10 +3,11 @@
 mod attest;
 mod checks;
 mod credential;
+mod elsewhere;
 mod end;
 mod renew;
 
-pub(crate) use attest::attest;
+pub(crate) use attest::{attest, made_event};
 pub use credential::WIT_TTL_SECS;
 pub(crate) use end::end;
 pub(crate) use renew::{RenewError, renew};
@@ -87,11 +88,11 @@ pub(crate) async fn ended(
     txn.instance_update(instance).await?;
     cut_off(txn, Subject::Instance(instance.id), revision).await?;
     cut_off(txn, Subject::Key(instance.jkt.clone()), revision).await?;
-    let body = Object::new()
-        .with("instance", instance.id.to_string())
-        .with("node", instance.node.to_string())
-        .with("how", how)
-        .with("cut_off", revision.number());
+    let mut body = Object::new().with("instance", instance.id.to_string());
+    if let Some(node) = instance.node {
+        body = body.with("node", node.to_string());
+    }
+    let body = body.with("how", how).with("cut_off", revision.number());
     Ok(Ok(
         event(cx, EventKind::InstanceEnded, body).of_task(instance.task)
     ))

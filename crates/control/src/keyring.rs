@@ -1,17 +1,18 @@
 //! The server's own signing keys: enrolled in the store, private halves in custody.
 
-use aims_crypto::{PublicKey, Signer, SigningKey};
+use aims_crypto::{Alg, PublicKey, Signer, SigningKey};
 use aims_jose::{Jwk, Thumbprint};
 use aims_json::Limits;
-use aims_keys::{KeyInfo, LoadKeyError, Purpose};
+use aims_keys::{CreateKeyError, KeyInfo, LoadKeyError, Purpose};
 use aims_model::{EnrolledKey, KeyOwner, KeyPurpose};
 use aims_store::{Reader, Store};
-use aims_types::Timestamp;
+use aims_types::{Actor, Cx, EntropyError, Timestamp};
 use aims_x509::CaCertificate;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::Parts;
+use crate::init::key_enrolled;
 
 /// Why the server has no key to sign with.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,12 @@ pub enum KeyringError {
     /// Custody can't be read.
     #[error(transparent)]
     Custody(#[from] LoadKeyError),
+    /// A key can't be made.
+    #[error(transparent)]
+    Create(#[from] CreateKeyError),
+    /// There was no randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
     /// The store can't be read.
     #[error(transparent)]
     Store(#[from] aims_store::Error),
@@ -67,6 +74,8 @@ pub(crate) struct Authority {
 pub(crate) struct Keyring {
     /// Signs certificates of nodes and gateways.
     pub(crate) ca: Authority,
+    /// Signs JWT-SVIDs.
+    pub(crate) jwt: ServerKey,
     /// Signs access tokens and workload identity tokens.
     pub(crate) token: ServerKey,
     /// Signs grants.
@@ -76,12 +85,50 @@ pub(crate) struct Keyring {
 impl Keyring {
     pub(crate) async fn load(parts: &Parts) -> Result<Self, KeyringError> {
         let mut reader = parts.store.read().await?;
+        let ca = authority(parts, reader.as_mut()).await?;
+        let jwt = match load(
+            parts,
+            reader.as_mut(),
+            KeyPurpose::JwtSvid,
+            Purpose::JwtSvid,
+        )
+        .await
+        {
+            Err(KeyringError::NotEnrolled(_)) => {
+                drop(reader);
+                let jwt = first_jwt_key(parts).await?;
+                reader = parts.store.read().await?;
+                jwt
+            }
+            jwt => jwt?,
+        };
         Ok(Self {
-            ca: authority(parts, reader.as_mut()).await?,
+            ca,
+            jwt,
             token: load(parts, reader.as_mut(), KeyPurpose::Token, Purpose::Token).await?,
             grant: load(parts, reader.as_mut(), KeyPurpose::Grant, Purpose::Grant).await?,
         })
     }
+}
+
+/// Makes the key that signs JWT-SVIDs: a store that was just initialised has none yet, as one of
+/// an earlier version.
+async fn first_jwt_key(parts: &Parts) -> Result<ServerKey, KeyringError> {
+    let cx = Cx::new(Actor::Server, parts.clock.now(), parts.entropy.clone())?;
+    let id = cx.id()?;
+    let entropy = cx.entropy.as_ref();
+    let public = parts
+        .keys
+        .create(id, Purpose::JwtSvid, Alg::Es256, entropy)?;
+    let key = enrolled(&public, KeyPurpose::JwtSvid, KeyOwner::Server, cx.now);
+    let mut txn = parts.store.begin().await?;
+    txn.key_insert(&key).await?;
+    txn.commit(vec![key_enrolled(&cx, &key)]).await?;
+    let signer = parts.keys.load(id)?.key;
+    Ok(ServerKey {
+        kid: key.kid,
+        signer,
+    })
 }
 
 /// The private key that signs the log's checkpoints, as enrolled by [`crate::initialise`].

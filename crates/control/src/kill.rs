@@ -11,6 +11,7 @@ use aims_model::{CutOff, Event, EventKind, Receipt, Subject, Text};
 use aims_store::{Error, Txn};
 use aims_types::{Cx, Id, Revision, Task};
 
+pub(crate) use effects::{KILLED, is_kill};
 pub use error::KillError;
 pub use target::{KillTarget, KillTargetError};
 

@@ -1,9 +1,9 @@
 //! The control plane as nodes and gateways see it.
 
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
-    TreeClaim,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence, Point};
@@ -15,7 +15,8 @@ use crate::instances::{self, RenewError};
 use crate::joins::is_enrolled_point;
 use crate::recording::Attempt;
 use crate::runs::{self, RefusedLaunch};
-use crate::{ControlPlane, Fault, approvals, delegations, leases, tokens, trees};
+use crate::tokens::Door;
+use crate::{ControlPlane, Fault, approvals, delegations, leases, tokens, trees, upstreams};
 
 impl From<Fault> for LinkError {
     fn from(fault: Fault) -> Self {
@@ -190,8 +191,10 @@ impl Control for ControlPlane {
     }
 
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError> {
-        self.to_the_end(|plane| async move { Ok(tokens::answer(&plane, &call).await?) })
-            .await
+        self.to_the_end(
+            |plane| async move { Ok(tokens::answer(&plane, Door::Inside, &call).await?) },
+        )
+        .await
     }
 
     async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError> {
@@ -259,6 +262,25 @@ impl Control for ControlPlane {
         self.to_the_end(|plane| async move {
             match leases::renew(&plane, ask).await {
                 Ok(grant) => Ok(Ok(grant)),
+                Err(error) if error.is_internal() => Err(server(error.to_string())),
+                Err(error) => Ok(Err(refusal(&error))),
+            }
+        })
+        .await
+    }
+
+    async fn credential_lease(
+        &self,
+        gateway: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        self.check_joined(gateway).await?;
+        self.to_the_end(move |plane| async move {
+            let cx = plane.cx(Actor::Gateway(gateway))?;
+            let attempt = Attempt::new("credential_lease", &ask.upstream.to_string());
+            let done = upstreams::lease(&plane, &cx, gateway, ask).await;
+            match plane.recorded(&cx, attempt, done).await {
+                Ok(lease) => Ok(Ok(lease)),
                 Err(error) if error.is_internal() => Err(server(error.to_string())),
                 Err(error) => Ok(Err(refusal(&error))),
             }

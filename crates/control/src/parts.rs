@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use aims_audit::{Proven, Wanted};
 use aims_keys::KeyStore;
 use aims_lease::Terms;
 use aims_links::ShippedRecord;
 use aims_store::Store;
+use aims_tlog::VerifierKey;
 use aims_types::{Clock, Entropy, Gateway, Id};
 use async_trait::async_trait;
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub resource: String,
     /// How long a kill waits at most for a node or gateway that does not answer.
     pub lease: Terms,
+    /// How long what is issued to services lives.
+    pub services: crate::ServiceTerms,
 }
 
 /// Takes over the records of gateways into the log.
@@ -52,6 +56,12 @@ pub trait RecordSink: Send + Sync {
 
     /// The last number of the gateway's records that is in the log.
     async fn head(&self, gateway: Id<Gateway>) -> Result<u64, RecordSinkError>;
+
+    /// The key that verifies the log's checkpoints; none before there is a log.
+    fn verifier_key(&self) -> Option<&VerifierKey>;
+
+    /// Proves places in the tree of a checkpoint.
+    async fn prove(&self, wanted: Wanted) -> Result<Proven, RecordSinkError>;
 }
 
 /// Why records were not taken over.
@@ -76,10 +86,22 @@ impl RecordSink for NoLog {
         _gateway: Id<Gateway>,
         _records: Vec<ShippedRecord>,
     ) -> Result<u64, RecordSinkError> {
-        Err(RecordSinkError::Unavailable("no log is open".to_owned()))
+        Err(no_log())
     }
 
     async fn head(&self, _gateway: Id<Gateway>) -> Result<u64, RecordSinkError> {
-        Err(RecordSinkError::Unavailable("no log is open".to_owned()))
+        Err(no_log())
     }
+
+    fn verifier_key(&self) -> Option<&VerifierKey> {
+        None
+    }
+
+    async fn prove(&self, _wanted: Wanted) -> Result<Proven, RecordSinkError> {
+        Err(no_log())
+    }
+}
+
+fn no_log() -> RecordSinkError {
+    RecordSinkError::Unavailable("no log is open".to_owned())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_audit::Vault;
 use aims_oauth::{HttpUri, HttpUriError};
 use aims_store::Store;
 use aims_types::{Actor, Cx, TrustDomain};
@@ -29,6 +30,8 @@ struct Inner {
     publisher: Publisher,
     forgotten: Forgotten,
     strangers: Strangers,
+    /// Processes of hosts that fit no service.
+    processes: Strangers,
     operations: TaskTracker,
 }
 
@@ -78,6 +81,7 @@ impl ControlPlane {
             publisher: Publisher::new(patience, Leases::new(&parts)),
             forgotten: Forgotten::default(),
             strangers: Strangers::default(),
+            processes: Strangers::default(),
             operations: TaskTracker::new(),
             parts,
         };
@@ -121,6 +125,12 @@ impl ControlPlane {
         &self.inner.keyring
     }
 
+    /// What decisions used, and the keys of it.
+    pub(crate) fn vault(&self) -> Vault {
+        let parts = self.parts();
+        Vault::new(Arc::clone(&parts.keys), Arc::clone(&parts.entropy))
+    }
+
     pub(crate) fn token_endpoint(&self) -> &HttpUri {
         &self.inner.token_endpoint
     }
@@ -131,6 +141,10 @@ impl ControlPlane {
 
     pub(crate) fn strangers(&self) -> &Strangers {
         &self.inner.strangers
+    }
+
+    pub(crate) fn processes(&self) -> &Strangers {
+        &self.inner.processes
     }
 
     pub(crate) fn publisher(&self) -> &Publisher {

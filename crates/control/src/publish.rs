@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aims_links::{ControlState, Cut, Enforce, EnforceError, LinkError, Step};
 use aims_model::receipt::Ended;
-use aims_model::{EnrolledKey, KeyPurpose, Point, approval};
+use aims_model::{EnrolledKey, KeyPurpose, Point, Upstream, approval};
 use aims_store::Reader;
 use aims_types::{Gateway, Id, Revision};
 use futures_util::FutureExt;
@@ -143,6 +143,8 @@ impl ControlPlane {
         for purpose in PUBLISHED {
             keys.extend(reader.keys(purpose).await?);
         }
+        let mut upstreams = reader.upstreams().await?;
+        upstreams.retain(Upstream::is_active);
         let mut approvals = reader.approvals_open().await?;
         approvals.retain(|one| matches!(one.stage, approval::Stage::Approved { .. }));
         Ok(ControlState {
@@ -150,6 +152,7 @@ impl ControlPlane {
             issuer: self.parts().config.issuer.clone(),
             policy: Arc::new(policy),
             servers: Arc::new(reader.servers().await?),
+            upstreams: Arc::new(upstreams),
             keys: Arc::new(keys),
             cutoffs: Arc::new(reader.cutoffs().await?),
             approvals: Arc::new(approvals),
@@ -269,6 +272,7 @@ fn sharing(new: ControlState, before: &ControlState) -> ControlState {
     ControlState {
         policy: keep(new.policy, &before.policy),
         servers: keep(new.servers, &before.servers),
+        upstreams: keep(new.upstreams, &before.upstreams),
         keys: keep(new.keys, &before.keys),
         cutoffs: keep(new.cutoffs, &before.cutoffs),
         approvals: keep(new.approvals, &before.approvals),

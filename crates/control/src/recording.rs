@@ -26,6 +26,7 @@ pub(crate) fn actor(actor: Actor) -> String {
         Actor::Person(id) => id.to_string(),
         Actor::Node(id) => id.to_string(),
         Actor::Gateway(id) => id.to_string(),
+        Actor::Agent(id) => id.to_string(),
         Actor::Server => "server".to_owned(),
     }
 }

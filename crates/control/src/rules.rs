@@ -108,12 +108,13 @@ pub(crate) struct Objection {
     pub(crate) reason: String,
 }
 
-/// Asks the policies about every tool and host that an authority names, for each distinct principal
-/// of the chain: the person and every agent.
+/// Asks the policies about every tool, request and host that an authority names, for each distinct
+/// principal of the chain: the person and every agent.
 ///
-/// A host is known completely, so it has to be permitted. Arguments of tools come with each call;
-/// here only a tool that is forbidden when asked without arguments is objected to, which is what
-/// would never be listed to the agent.
+/// A host is known completely, so it has to be permitted. Arguments of tools come with each call,
+/// and so do the paths of requests below the one named; here only a tool that is forbidden when
+/// asked without arguments is objected to, which is what would never be listed to the agent, and a
+/// request that is forbidden at the path named.
 pub(crate) fn objection(policies: &PolicySet, hop: &Hop<'_>) -> Option<Objection> {
     let principals = principals(hop);
     let details = hop.authority.details().iter();
@@ -162,6 +163,16 @@ fn refusal_of(
             ))?;
             Some((format!("{host}:{port}"), reason))
         }
+        Detail::Http(http) => http.methods().iter().find_map(|method| {
+            let (upstream, path) = (http.upstream(), http.path().as_str());
+            let action = Action::Request {
+                upstream,
+                method: method.as_str(),
+                path,
+            };
+            let reason = forbidden(ask(policies, hop, principal, action))?;
+            Some((format!("{method} {upstream}{path}"), reason))
+        }),
         Detail::Tools(tools) => tools.actions().iter().find_map(|tool| {
             let (server, tool, arguments) = (tools.server(), tool.as_str(), Object::new());
             let action = Action::CallTool {

@@ -1,7 +1,8 @@
 //! The log's sequencer as the sink of gateways' records.
 
-use aims_audit::{Sequencer, Shipped, TakeError};
+use aims_audit::{Proven, Sequencer, Shipped, TakeError, Wanted};
 use aims_links::ShippedRecord;
+use aims_tlog::VerifierKey;
 use aims_types::{Gateway, Id};
 use async_trait::async_trait;
 
@@ -29,5 +30,14 @@ impl RecordSink for Sequencer {
     async fn head(&self, gateway: Id<Gateway>) -> Result<u64, RecordSinkError> {
         let head = self.head_of(gateway).await;
         head.map_err(|error| RecordSinkError::Unavailable(error.to_string()))
+    }
+
+    fn verifier_key(&self) -> Option<&VerifierKey> {
+        Some(Self::verifier_key(self))
+    }
+
+    async fn prove(&self, wanted: Wanted) -> Result<Proven, RecordSinkError> {
+        let proven = Self::prove(self, &wanted);
+        proven.map_err(|error| RecordSinkError::Unavailable(error.to_string()))
     }
 }

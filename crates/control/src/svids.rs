@@ -85,15 +85,26 @@ impl ControlPlane {
     }
 }
 
-/// Issues a certificate; it is handed out when its record is durable.
+/// Issues a certificate of a server, a node or a gateway; it is handed out when its record is
+/// durable.
 pub(crate) fn issue(
     plane: &ControlPlane,
     cx: &Cx,
-    (public, spiffe_id): (&PublicKey, &SpiffeId),
+    named: (&PublicKey, &SpiffeId),
     hosts: &[String],
 ) -> Result<(Svid, Event), SvidError> {
+    issue_for(plane, cx, named, (hosts, SVID_LIFE))
+}
+
+/// Issues a certificate that lives for `life`.
+pub(crate) fn issue_for(
+    plane: &ControlPlane,
+    cx: &Cx,
+    (public, spiffe_id): (&PublicKey, &SpiffeId),
+    (hosts, life): (&[String], Duration),
+) -> Result<(Svid, Event), SvidError> {
     let ca = &plane.keyring().ca;
-    let (from, until) = (cx.now.minus(VALID_BEFORE), cx.now.plus(SVID_LIFE));
+    let (from, until) = (cx.now.minus(VALID_BEFORE), cx.now.plus(life));
     let (first, last) = {
         let authority = ca.certificate.validity();
         (authority.not_before(), authority.not_after())

@@ -2,6 +2,7 @@
 
 mod consent;
 mod end;
+mod erase;
 mod expire;
 mod freeze;
 mod list;
@@ -9,6 +10,7 @@ mod party;
 mod start;
 
 pub use consent::{CONSENT_AGE_SECS_MAX, CONSENT_LEN_MAX, ConsentError};
+pub use erase::EraseTaskError;
 pub use expire::ExpireError;
 pub(crate) use list::visible;
 pub use list::{ListTasksError, TASKS_LISTED_MAX, TaskError, TaskView};

@@ -1,6 +1,10 @@
 //! The token endpoint: tokens for instances by exchange, for people by a signed assertion.
 
+mod client;
+mod credentials;
 mod exchange;
+mod mint;
+mod narrow;
 mod person;
 mod refusal;
 
@@ -13,13 +17,15 @@ use aims_links::{TokenCall, TokenReply};
 use aims_model::{Event, EventKind, KeyPurpose};
 use aims_oauth::dpop::{Expect, PROOF_WINDOW, Proof, VerifiedProof};
 use aims_oauth::{
-    AccessToken, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon, TokenRequest,
-    TokenResponse,
+    AccessToken, ClientAssertion, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon,
+    TokenRequest, TokenResponse,
 };
 use aims_store::{Reader, ReplayKind, Txn};
 use aims_types::{Actor, Cx, Id, Task, Timestamp};
 use bytes::Bytes;
 
+pub(crate) use self::client::{AgentClient, agent_client};
+pub use self::credentials::REMOTE_INSTANCES_MAX;
 pub(crate) use self::refusal::TokenError;
 use crate::fault::Refused;
 use crate::keyring::parse_jwk;
@@ -66,53 +72,78 @@ struct Caller {
     task: Option<Id<Task>>,
 }
 
-/// A token that is to be issued: what the answer and the record say of it.
+/// A token that is to be issued: what the answer and the records say of it.
 struct Issued {
     response: TokenResponse,
-    event: Event,
+    events: Vec<Event>,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// People's commands on this host, and nodes.
+    Inside,
+    /// The network: agents that run elsewhere.
+    Network,
 }
 
 /// Answers a request to the token endpoint. The caller learns which kind of thing was wrong; what
 /// exactly is in the record of the refusal.
-pub(crate) async fn answer(plane: &ControlPlane, call: &TokenCall) -> Result<TokenReply, Fault> {
+pub(crate) async fn answer(
+    plane: &ControlPlane,
+    door: Door,
+    call: &TokenCall,
+) -> Result<TokenReply, Fault> {
     // Until somebody has authenticated, the server speaks of its own refusal.
     let cx = plane.cx(Actor::Server)?;
     let mut caller = Caller { cx, task: None };
-    let done = issue(plane, &mut caller, call).await;
+    let done = issue(plane, door, &mut caller, call).await;
     let mut attempt = Attempt::new("token", "token endpoint");
     attempt.task = caller.task;
-    let stranger = caller.cx.actor == Actor::Server;
-    let done = match done {
-        Err(error) if stranger && !error.is_internal() => {
-            match plane.strangers().record(caller.cx.now) {
-                Some(left_out) => {
-                    attempt.left_out = left_out;
-                    plane.recorded(&caller.cx, attempt, Err(error)).await
-                }
-                None => Err(error),
-            }
-        }
-        done => plane.recorded(&caller.cx, attempt, done).await,
-    };
-    match done {
+    match recorded(plane, &caller.cx, attempt, done).await {
         Ok(response) => Ok(TokenReply {
             status: 200,
             body: Bytes::from(response.to_body().expose().clone()),
         }),
-        Err(TokenError::Internal(fault)) => Err(fault),
-        Err(error) => {
-            let response = error.to_response();
-            let body = Bytes::from(response.to_value().to_string());
-            Ok(TokenReply {
-                status: response.code().status(),
-                body,
-            })
-        }
+        Err(error) => refusal(error),
     }
+}
+
+/// Records a refusal; those of callers who did not authenticate up to a bound.
+pub(crate) async fn recorded<T>(
+    plane: &ControlPlane,
+    cx: &Cx,
+    mut attempt: Attempt,
+    done: Result<T, TokenError>,
+) -> Result<T, TokenError> {
+    let stranger = cx.actor == Actor::Server;
+    match done {
+        Err(error) if stranger && !error.is_internal() => match plane.strangers().record(cx.now) {
+            Some(left_out) => {
+                attempt.left_out = left_out;
+                plane.recorded(cx, attempt, Err(error)).await
+            }
+            None => Err(error),
+        },
+        done => plane.recorded(cx, attempt, done).await,
+    }
+}
+
+/// The answer to a request that is refused.
+pub(crate) fn refusal(error: TokenError) -> Result<TokenReply, Fault> {
+    if let TokenError::Internal(fault) = error {
+        return Err(fault);
+    }
+    let response = error.to_response();
+    Ok(TokenReply {
+        status: response.code().status(),
+        body: Bytes::from(response.to_value().to_string()),
+    })
 }
 
 async fn issue(
     plane: &ControlPlane,
+    door: Door,
     caller: &mut Caller,
     call: &TokenCall,
 ) -> Result<TokenResponse, TokenError> {
@@ -128,30 +159,54 @@ async fn issue(
     let proof = Proof::verify(&call.dpop, &expect)?;
     let mut txn = plane.store().begin().await?;
     // INVARIANT: the revision is read before anything that it vouches for. A cut-off that commits
-    // after this moment has a later revision and so covers the token.
-    let revision = txn.revision().await?;
-    let Issued { response, event } = match received.request {
-        TokenRequest::Exchange(exchange) => {
+    // after this moment has a later revision and so covers the token. A new instance takes the next
+    // one, so that a cut-off commits before and is seen, or after and covers the instance as well.
+    let makes = matches!(received.request, TokenRequest::ClientCredentials(_))
+        && !credentials::runs(txn.as_mut(), &proof).await?;
+    let revision = if makes {
+        txn.revision_next().await?
+    } else {
+        txn.revision().await?
+    };
+    let client = received.client;
+    let Issued { response, events } = match (door, received.request) {
+        (Door::Inside, TokenRequest::Exchange(exchange)) => {
             let asked = exchange::Asked {
                 exchange: *exchange,
-                client: received.client,
+                client,
             };
             exchange::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
-        TokenRequest::JwtBearer { assertion, scope } => {
-            if received.client.is_some() {
+        (Door::Inside, TokenRequest::JwtBearer { assertion, scope }) => {
+            if client.is_some() {
                 return Err(TokenError::UnexpectedClient);
             }
-            person::admin(
-                plane,
-                &mut caller.cx,
-                txn.as_mut(),
-                (&assertion, scope, &proof),
-            )
-            .await?
+            let asked = (&assertion, scope, &proof);
+            person::admin(plane, &mut caller.cx, txn.as_mut(), asked).await?
+        }
+        (Door::Network, TokenRequest::ClientCredentials(asked)) => {
+            let asked = credentials::Asked {
+                asked: *asked,
+                client,
+            };
+            credentials::issue(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
+        }
+        (Door::Network, TokenRequest::Exchange(exchange)) => {
+            let asked = narrow::Asked {
+                exchange: *exchange,
+                client,
+            };
+            narrow::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
+        }
+        (Door::Network, TokenRequest::JwtBearer { .. })
+        | (Door::Inside, TokenRequest::ClientCredentials(_)) => {
+            return Err(TokenError::OtherDoor);
         }
     };
-    txn.commit(vec![event]).await?;
+    txn.commit(events).await?;
+    if makes {
+        plane.publish_to_gateways(revision).await;
+    }
     Ok(response)
 }
 
@@ -164,15 +219,37 @@ async fn use_once(
     (subject, jti, until): (&str, &str, Timestamp),
     proof: &VerifiedProof,
 ) -> Result<(), TokenError> {
-    let value = sha256(format!("{subject} {jti}").as_bytes());
-    let value = (ReplayKind::Assertion, &value);
-    if !plane.use_once(txn, value, (cx.now, until)).await? {
-        return Err(TokenError::AssertionReplayed);
-    }
+    assertion_once(plane, txn, cx, (subject, jti, until)).await?;
     if !plane.proof_is_new(txn, proof, cx.now).await? {
         return Err(TokenError::ProofReplayed);
     }
     Ok(())
+}
+
+/// The same of a client's assertion that comes without a proof.
+pub(crate) async fn use_assertion(
+    plane: &ControlPlane,
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    (kid, assertion): (&str, &ClientAssertion),
+) -> Result<(), TokenError> {
+    let used = (kid, assertion.jti(), assertion.replayable_until());
+    assertion_once(plane, txn, cx, used).await
+}
+
+async fn assertion_once(
+    plane: &ControlPlane,
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    (subject, jti, until): (&str, &str, Timestamp),
+) -> Result<(), TokenError> {
+    let value = sha256(format!("{subject} {jti}").as_bytes());
+    let value = (ReplayKind::Assertion, &value);
+    if plane.use_once(txn, value, (cx.now, until)).await? {
+        Ok(())
+    } else {
+        Err(TokenError::AssertionReplayed)
+    }
 }
 
 /// Signs a token; gives the text, its life and the record of it.

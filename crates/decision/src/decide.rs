@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aims_authority::{Call, Refusal, allows};
+use aims_authority::{Call, HttpCall, Refusal, allows};
 use aims_model::{Assurance, Subject};
 use aims_policy::{
     Action, AgentFacts, DenyReason, PolicySet, Posture, Principal, Request, Requirement,
@@ -328,6 +328,16 @@ fn request<'a>(case: &Case<'a>, principal: Principal<'a>) -> Request<'a> {
             arguments,
         },
         Call::Egress { host, port } => Action::Connect { host, port },
+        Call::Http(HttpCall {
+            upstream,
+            method,
+            path,
+            ..
+        }) => Action::Request {
+            upstream,
+            method,
+            path,
+        },
     };
     // The purpose is the one that a person declared: those below are an agent's words.
     let root = case.chain.hops().first().map(crate::Hop::grant);
@@ -358,7 +368,10 @@ fn requirements(case: &Case<'_>, principals: &[PrincipalFinding]) -> Vec<(Requir
         RequirementKind::Approval => case
             .approval
             .is_some_and(|approval| approval.meets(&requirement.policy, case)),
-        RequirementKind::Assurance(level) => level.as_str() == case.assurance.as_str(),
+        RequirementKind::Assurance(level) => level
+            .as_str()
+            .parse::<Assurance>()
+            .is_ok_and(|level| case.assurance >= level),
     };
     all.into_iter()
         .map(|requirement| (requirement.clone(), met(&requirement)))

@@ -28,6 +28,7 @@ mod budget;
 mod chain;
 mod cutoff;
 mod decide;
+mod describe;
 
 pub use aims_model::grant::CHAIN_LEN_MAX;
 pub use approval::{ApprovalError, Approved, Question, verify_approval};
@@ -41,3 +42,4 @@ pub use decide::{
     Case, Decision, Denied, Findings, HopFinding, Needed, Permit, PrincipalFinding, PrincipalName,
     Reason, decide, listed,
 };
+pub use describe::{describe_refusal, quoted, short};

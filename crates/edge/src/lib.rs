@@ -3,7 +3,8 @@
 //! Both ends of [`aims_links::Endpoint`]: [`serve`] offers one to the nodes and gateways of the
 //! trust domain, [`RemoteEndpoint`] is one that is elsewhere. What passes is an agent's request
 //! with its token and proof; whoever carries it is not believed, so the certificate of the carrier
-//! opens the door and nothing else.
+//! opens the door and nothing else. [`serve_agents`] offers one to agents that run elsewhere, which
+//! show no certificate at all.
 //!
 //! # In scope
 //! - requests and streamed answers, CONNECT and what it opens, limits on all of it;
@@ -35,7 +36,7 @@ use aims_types::{Clock, SpiffeId};
 
 pub use enrolled::Enrolled;
 pub use remote::RemoteEndpoint;
-pub use serve::{Served, serve};
+pub use serve::{Served, serve, serve_agents};
 
 /// The protocol that is spoken inside TLS.
 pub const ALPN: &[u8] = b"http/1.1";

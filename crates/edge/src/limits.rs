@@ -12,6 +12,8 @@ pub const HEADERS_MAX: usize = 100;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Most connections of one peer, so that none crowds the others out.
 pub const CONNECTIONS_PER_PEER_MAX: usize = 1024;
+/// Most connections from one address of agents that run elsewhere.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 /// Most handshakes under way: whoever has not shown a certificate yet takes no place of the others.
 pub const HANDSHAKES_MAX: usize = 256;
 /// How long the head of a request may take, and then its body. A connection that is idle for this

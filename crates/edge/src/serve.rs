@@ -1,11 +1,14 @@
-//! The gateway's side: connections of nodes and gateways, and the agents' requests that they carry.
+//! The gateway's side: connections of nodes and gateways, which carry agents' requests, and of
+//! agents that run elsewhere.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aims_links::{Body, Endpoint, LinkError};
-use aims_tls::Acceptor;
+use aims_tls::{Acceptor, HandshakeError, WebAcceptor, WebStream};
 use aims_types::SpiffeId;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -24,8 +27,8 @@ use tokio_util::task::TaskTracker;
 use crate::enrolled::Resting;
 use crate::headers::strip;
 use crate::limits::{
-    ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX, FAREWELL,
-    HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
+    ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    CONNECTIONS_PER_PEER_MAX, FAREWELL, HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
 };
 use crate::wire::{Cut, Cuttable, Wire};
 use crate::{Enrolled, GATEWAY_PATH, NODE_PATH};
@@ -39,19 +42,49 @@ pub struct Served {
 /// What every connection needs.
 struct Edge {
     endpoint: Arc<dyn Endpoint>,
-    acceptor: Acceptor,
-    enrolled: Enrolled,
+    shake: Shake,
     handshakes: Arc<Semaphore>,
     places: Arc<Semaphore>,
-    peers: Mutex<HashMap<SpiffeId, usize>>,
+    peers: Mutex<HashMap<Peer, usize>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// How a connection begins.
+enum Shake {
+    /// Both sides show certificates of the trust domain, for keys that are enrolled.
+    Members(Acceptor, Enrolled),
+    /// The client shows none: what it sends says who it is.
+    Agents(WebAcceptor),
+}
+
+/// A stream, who is at its other end, and what rests on their key.
+type Shaken = (WebStream<Wire>, Peer, Option<Resting>);
+
+/// Why a connection was not let in.
+#[derive(Debug, thiserror::Error)]
+enum Unshaken {
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error("it showed no certificate")]
+    NoCertificate,
+    #[error("its key is not enrolled, or retired")]
+    NotEnrolled,
+}
+
+/// Who is at the other end, as far as a connection tells.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Peer {
+    /// A node or gateway.
+    Member(SpiffeId),
+    /// Whoever has this address.
+    Address(IpAddr),
 }
 
 /// A place for one connection of a peer, given back when dropped.
 struct Place {
     edge: Arc<Edge>,
-    peer: SpiffeId,
+    peer: Peer,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -63,11 +96,23 @@ pub fn serve(
     acceptor: Acceptor,
     enrolled: Enrolled,
 ) -> Served {
+    begin(listener, endpoint, Shake::Members(acceptor, enrolled))
+}
+
+/// Serves `endpoint` over HTTPS to agents that run elsewhere, until it is dropped or ended.
+pub fn serve_agents(
+    listener: TcpListener,
+    endpoint: Arc<dyn Endpoint>,
+    acceptor: WebAcceptor,
+) -> Served {
+    begin(listener, endpoint, Shake::Agents(acceptor))
+}
+
+fn begin(listener: TcpListener, endpoint: Arc<dyn Endpoint>, shake: Shake) -> Served {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let edge = Arc::new(Edge {
         endpoint,
-        acceptor,
-        enrolled,
+        shake,
         handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         peers: Mutex::default(),
@@ -104,8 +149,9 @@ impl Edge {
             let accepted = self.stop.run_until_cancelled(accepted).await;
             match accepted {
                 None | Some((Err(_), _)) => return,
-                Some((Ok(shaking), Ok((stream, _)))) => {
-                    self.tasks.spawn(Arc::clone(&self).admit(stream, shaking));
+                Some((Ok(shaking), Ok((stream, from)))) => {
+                    let admitted = Arc::clone(&self).admit((stream, from.ip()), shaking);
+                    self.tasks.spawn(admitted);
                 }
                 Some((Ok(_), Err(error))) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -116,28 +162,28 @@ impl Edge {
     }
 
     /// Completes the handshake, and serves the connection to its end.
-    async fn admit(self: Arc<Self>, stream: TcpStream, shaking: OwnedSemaphorePermit) {
+    async fn admit(
+        self: Arc<Self>,
+        (stream, from): (TcpStream, IpAddr),
+        shaking: OwnedSemaphorePermit,
+    ) {
         let _ = stream.set_nodelay(true);
         let cut = Cut::default();
         let wire = Wire::new(stream, cut.clone());
-        let shaken = self.stop.run_until_cancelled(self.acceptor.accept(wire));
-        let (stream, peer) = match shaken.await {
+        let shaken = self.stop.run_until_cancelled(self.shake.hands(wire, from));
+        let (stream, peer, resting) = match shaken.await {
             None => return,
-            Some(Ok((stream, Some(peer)))) => (stream, peer),
-            Some(Ok((_, None))) => return refused("it showed no certificate"),
+            Some(Ok(shaken)) => shaken,
             Some(Err(error)) => return refused(&error.to_string()),
         };
         drop(shaking);
-        let Some(place) = self.place(peer.spiffe_id()) else {
+        let Some(place) = self.place(&peer) else {
             return refused("it is no node or gateway, or has too many connections");
-        };
-        let Some(resting) = self.enrolled.enter(&peer) else {
-            return refused("its key is not enrolled, or retired");
         };
         let connection = Arc::new(Connection {
             cut,
             place: Arc::new(place),
-            resting: Arc::new(resting),
+            resting,
             edge: Arc::clone(&self),
         });
         self.carry(stream, connection).await;
@@ -178,15 +224,12 @@ impl Edge {
     }
 
     /// A place for a connection of this peer, if it may have one.
-    fn place(self: &Arc<Self>, peer: &SpiffeId) -> Option<Place> {
-        let path = peer.path();
-        if !path.starts_with(NODE_PATH) && !path.starts_with(GATEWAY_PATH) {
-            return None;
-        }
+    fn place(self: &Arc<Self>, peer: &Peer) -> Option<Place> {
+        let most = peer.connections_max()?;
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut peers = self.peers();
         let count = peers.entry(peer.clone()).or_default();
-        if *count >= CONNECTIONS_PER_PEER_MAX {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -199,8 +242,50 @@ impl Edge {
         })
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<SpiffeId, usize>> {
+    fn peers(&self) -> MutexGuard<'_, HashMap<Peer, usize>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shake {
+    /// Completes the handshake; gives who it is, and for members what rests on their key.
+    async fn hands(&self, wire: Wire, from: IpAddr) -> Result<Shaken, Unshaken> {
+        match self {
+            Self::Members(acceptor, enrolled) => {
+                let (stream, peer) = acceptor.accept(wire).await?;
+                let peer = peer.ok_or(Unshaken::NoCertificate)?;
+                let resting = enrolled.enter(&peer).ok_or(Unshaken::NotEnrolled)?;
+                let peer = Peer::Member(peer.spiffe_id().clone());
+                Ok((stream, peer, Some(resting)))
+            }
+            Self::Agents(acceptor) => {
+                let stream = acceptor.accept(wire).await?;
+                Ok((stream, Peer::Address(from), None))
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// How many connections it may have; `None` if it may have none.
+    fn connections_max(&self) -> Option<usize> {
+        match self {
+            Self::Member(id) => {
+                let path = id.path();
+                let carries = path.starts_with(NODE_PATH) || path.starts_with(GATEWAY_PATH);
+                carries.then_some(CONNECTIONS_PER_PEER_MAX)
+            }
+            Self::Address(_) => Some(CONNECTIONS_PER_ADDRESS_MAX),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(id) => id.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
     }
 }
 
@@ -227,14 +312,18 @@ fn refused(why: &str) {
 struct Connection {
     cut: Cut,
     place: Arc<Place>,
-    resting: Arc<Resting>,
+    /// None for agents, whose connections rest on no key.
+    resting: Option<Resting>,
     edge: Arc<Edge>,
 }
 
 impl Connection {
     /// Resolves when its peer's key or certificate counts no more.
     async fn over(&self) {
-        self.resting.over(|| self.edge.acceptor.now()).await;
+        match (&self.resting, &self.edge.shake) {
+            (Some(resting), Shake::Members(acceptor, _)) => resting.over(|| acceptor.now()).await,
+            _ => std::future::pending().await,
+        }
     }
 
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Cuttable> {

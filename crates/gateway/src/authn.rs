@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aims_authority::{Authority, Call, Detail, Limits as AuthorityLimits, Refusal, allows};
 use aims_crypto::{base64url, sha256};
 use aims_decision::{ChainError, Presented as PresentedChain, VerifiedChain, verify_chain};
 use aims_jose::KeySource;
-use aims_json::Limits;
+use aims_json::{Limits, Value};
 use aims_links::{Control, LinkError, PrincipalFacts};
-use aims_model::Subject;
 use aims_model::grant::Delegator;
+use aims_model::{Assurance, MaterialKey, Subject};
 use aims_oauth::{
     AccessToken, HttpUri, InstanceToken, PresentationError, Presented, ReplayCache, TokenExpect,
     authenticate,
 };
 use aims_policy::AgentFacts;
-use aims_types::{Digest, Id, Person, Revision, Timestamp, TrustDomain};
+use aims_types::{Digest, Id, Name, Person, Revision, Timestamp, TrustDomain};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -29,6 +30,10 @@ pub(crate) struct Caller {
     pub(crate) person: Id<Person>,
     /// Digest of the token's text; the token itself is kept nowhere.
     pub(crate) token_digest: Digest,
+    /// How strongly evidence binds the instance to its identity, as the server says.
+    pub(crate) assurance: Assurance,
+    /// The part of its grant's authority that the token carries, if that is not the whole.
+    pub(crate) part: Option<Arc<Authority>>,
     /// Thumbprint of the key that signed the token.
     signer: String,
     pub(crate) chain: Arc<ResolvedChain>,
@@ -43,6 +48,10 @@ pub(crate) struct Caller {
 pub(crate) struct ResolvedChain {
     pub(crate) verified: VerifiedChain,
     pub(crate) agents: Vec<PrincipalFacts>,
+    /// The authority of the last grant, as a token carries it.
+    whole: Value,
+    /// Seals what decisions under it use.
+    pub(crate) materials: MaterialKey,
     revision: Revision,
 }
 
@@ -138,9 +147,12 @@ impl Authn {
         control: &dyn Control,
         now: Timestamp,
     ) -> Result<Caller, AuthnError> {
+        let unknown = |_| AuthnError::NoChain("the token's assurance is not known here");
+        let assurance = token.assurance.parse().map_err(unknown)?;
         let mut subjects = subjects(&token, signer.clone())?;
         find_cut(state, &subjects, token.revision)?;
         let chain = self.chain(&token, state, control, now).await?;
+        let part = chain.part(&token)?;
         for hop in chain.verified.hops() {
             subjects.push(Subject::Delegation(hop.grant().id));
             subjects.push(Subject::Agent(hop.grant().delegate));
@@ -153,6 +165,8 @@ impl Authn {
             person: chain.verified.person(),
             token,
             token_digest,
+            assurance,
+            part,
             signer,
             chain,
             subjects: Arc::from(subjects),
@@ -257,9 +271,13 @@ impl Authn {
         if found.person.removed_at.is_some_and(|at| at <= now) {
             return Err(AuthnError::CutOff(Subject::Person(found.person.id)));
         }
+        let leaf = verified.leaf().map(aims_decision::Hop::grant);
+        let whole = leaf.map_or(&[][..], |grant| grant.authority.details());
         let chain = Arc::new(ResolvedChain {
+            whole: Value::Array(whole.iter().map(Detail::to_value).collect()),
             verified,
             agents,
+            materials: found.materials,
             revision: state.revision,
         });
         self.chains.put(hash, Arc::clone(&chain));
@@ -285,6 +303,12 @@ impl Chains {
             .cloned()
     }
 
+    /// Forgets all of them, with the keys of tasks that ended.
+    pub(crate) fn forget(&self) {
+        let mut chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        chains.clear();
+    }
+
     fn put(&self, hash: Digest, chain: Arc<ResolvedChain>) {
         let mut chains = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if chains.len() >= self.capacity {
@@ -297,17 +321,39 @@ impl Chains {
 }
 
 impl ResolvedChain {
-    /// What policies know of the agents, root first.
-    pub(crate) fn agent_facts(&self) -> Vec<AgentFacts<'_>> {
-        self.agents
-            .iter()
-            .map(|agent| AgentFacts {
-                name: &agent.name,
-                owner: &agent.owner,
-                environment: agent.environment.as_str(),
-                assurance: aims_model::Assurance::Confined.as_str(),
-            })
-            .collect()
+    /// The part of the last grant's authority that a token carries; `None` if it is the whole.
+    fn part(&self, token: &InstanceToken) -> Result<Option<Arc<Authority>>, AuthnError> {
+        let unreadable = || AuthnError::NoChain("the token's authority can't be read");
+        let carried = &token.authorization_details;
+        if *carried == self.whole {
+            return Ok(None);
+        }
+        let details = carried.as_array().ok_or_else(unreadable)?;
+        let details: Result<Vec<Detail>, _> = details.iter().map(Detail::from_value).collect();
+        // Limits are those of the grants, which every call is held against as well.
+        let part = Authority::new(
+            details.map_err(|_| unreadable())?,
+            AuthorityLimits::default(),
+        );
+        Ok(Some(Arc::new(part.map_err(|_| unreadable())?)))
+    }
+
+    /// What policies know of the agents, root first. The last one acts, at `acting`; the others
+    /// handed on what they held, which only an instance inside walls can do.
+    pub(crate) fn agent_facts(&self, acting: Assurance) -> Vec<AgentFacts<'_>> {
+        let last = self.agents.len().saturating_sub(1);
+        let facts = self.agents.iter().enumerate();
+        let facts = facts.map(|(place, agent)| AgentFacts {
+            name: &agent.name,
+            owner: &agent.owner,
+            environment: agent.environment.as_str(),
+            assurance: if place == last {
+                acting.as_str()
+            } else {
+                Assurance::Confined.as_str()
+            },
+        });
+        facts.collect()
     }
 }
 
@@ -315,6 +361,23 @@ impl Caller {
     /// The caller with what is used of its task's tree.
     pub(crate) fn under(self, tree: Arc<Tree>) -> Self {
         Self { tree, ..self }
+    }
+
+    /// Refuses what the token does not carry, whatever its grant would allow.
+    pub(crate) fn carries(&self, call: &Call<'_>, now: Timestamp) -> Result<(), Refusal> {
+        match &self.part {
+            None => Ok(()),
+            Some(part) => allows(part, call, now).map(drop),
+        }
+    }
+
+    /// Whether the caller may know of a tool: every hop names it, and the token.
+    pub(crate) fn may_see(&self, server: &Name, tool: &str) -> bool {
+        let hops = self.chain.verified.hops().iter();
+        let authorities = hops.map(|hop| &hop.grant().authority);
+        authorities
+            .chain(self.part.as_deref())
+            .all(|authority| aims_authority::may_see(authority, server, tool))
     }
 
     /// Whether the policy in force is the one that this caller's actions are decided by.

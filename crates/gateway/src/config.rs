@@ -94,6 +94,8 @@ pub struct GatewayLimits {
     pub denial_window: Duration,
     /// Most tunnels.
     pub tunnels: usize,
+    /// Most requests to upstreams at a time.
+    pub requests: usize,
     /// How long resolving and connecting may take.
     pub connect: Duration,
     /// How long the first bytes of a tunnel may take.
@@ -129,6 +131,7 @@ impl Default for GatewayLimits {
             denials_per_window: 20,
             denial_window: Duration::from_secs(10),
             tunnels: 256,
+            requests: 256,
             connect: Duration::from_secs(15),
             client_hello: Duration::from_secs(10),
             tunnel_idle: Duration::from_mins(5),

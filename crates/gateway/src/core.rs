@@ -9,7 +9,7 @@ use aims_decision::{Case, Decision, Denied, Findings, Needed, Reason, Reserved, 
 use aims_json::Object;
 use aims_lease::{Held, NotHeld};
 use aims_links::Control;
-use aims_model::{Assurance, Event, EventKind};
+use aims_model::{Event, EventKind, RecordError};
 use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
@@ -26,11 +26,12 @@ use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
 use crate::live::LiveSet;
 use crate::mcp::registry::Sessions;
-use crate::records::{self, Action};
+use crate::records::{self, Action, Made};
 use crate::state::State;
 use crate::tool::ToolHost;
 use crate::trees::Trees;
 use crate::trees::ahead::{self, Behind};
+use crate::upstream::Upstreams;
 
 /// Everything that requests need.
 pub(crate) struct Core {
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) denials: Denials,
     /// The rights to a tunnel that are left.
     pub(crate) tunnels: Arc<Semaphore>,
+    /// What requests to upstreams need.
+    pub(crate) upstreams: Upstreams,
     pub(crate) tools: Arc<dyn ToolHost>,
     pub(crate) tasks: TaskTracker,
     /// Nothing new starts.
@@ -82,8 +85,8 @@ pub(crate) struct Uses {
 pub(crate) struct Admitted {
     pub(crate) findings: Findings,
     pub(crate) reserved: Reserved,
-    /// How many calls were permitted before.
-    pub(crate) calls: u32,
+    /// When it was decided, and after how many others.
+    pub(crate) made: Made,
     /// The approval that it rests on, set aside for it.
     pub(crate) approval: Option<Taken>,
 }
@@ -127,6 +130,22 @@ pub(crate) enum NotReady {
     NoState,
 }
 
+/// The denial of what a token does not carry: the hop that it acts under is narrower by it.
+fn not_carried(caller: &Caller, refusal: aims_authority::Refusal) -> Refusal {
+    let leaf = caller.chain.verified.leaf();
+    let reason = match leaf.map(|hop| hop.grant().id) {
+        Some(delegation) => Reason::Authority {
+            delegation,
+            refusal,
+        },
+        None => Reason::Principals,
+    };
+    Refusal::Denied(Denied {
+        findings: Findings::default(),
+        reasons: vec![reason],
+    })
+}
+
 impl Core {
     /// The state in force, if anything may be decided at all.
     pub(crate) fn state(&self) -> Option<Arc<State>> {
@@ -156,16 +175,19 @@ impl Core {
         approval: Option<Taken>,
     ) -> Result<Admitted, Refusal> {
         let now = self.now();
+        if let Err(refusal) = caller.carries(&call, now) {
+            return Err(not_carried(caller, refusal));
+        }
         let uses = caller.tree.uses.of(caller.token.instance);
         let mut calls = uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let agents = caller.chain.agent_facts();
+        let agents = caller.chain.agent_facts(caller.assurance);
         let case = Case {
             chain: &caller.chain.verified,
             call,
             policies: &state.policies,
             agents: &agents,
             calls: *calls,
-            assurance: Assurance::Confined,
+            assurance: caller.assurance,
             subjects: &caller.subjects,
             minted: caller.token.revision,
             cutoffs: &state.cutoffs,
@@ -189,7 +211,10 @@ impl Core {
                 Ok(Admitted {
                     findings,
                     reserved,
-                    calls: before,
+                    made: Made {
+                        at: now,
+                        calls: before,
+                    },
                     approval,
                 })
             }
@@ -292,21 +317,21 @@ impl Core {
         arguments: Option<&[u8]>,
     ) -> Result<u64, JournalError> {
         let body = records::decision(caller, state, action, "permit", &admitted.findings);
-        let body = records::permitted(body, &admitted.findings);
+        let body = body.with("reasons", admitted.findings.reasons());
         let mut body = records::reserved(body, &admitted.reserved);
         body = body.with("epoch", caller.tree.epoch());
         if let Some(approval) = &admitted.approval {
             body = body.with("approval", approval.describe());
         }
-        let used = records::material(caller, state, action, arguments, admitted.calls);
-        let material = used.map(|used| self.journal.material(used)).transpose()?;
-        if let Some(material) = &material {
-            body = body.with("materials", material.commitment().to_string());
-        }
+        let used = records::material(caller, state, action, arguments, admitted.made)
+            .map_err(|error| RecordError::Encoding(error.to_string()))?;
+        let sealed_for = (caller.token.task, &caller.chain.materials);
+        let material = self.journal.seal(sealed_for, used)?;
+        body = body.with("materials", material.commitment.to_string());
         let event = Event::new(EventKind::CallIntent, self.clock.now(), body);
         let event = event.of_task(caller.token.task);
         self.journal
-            .append_with(Class::Intent, event, material)
+            .append_with(Class::Intent, event, Some(material))
             .await
     }
 

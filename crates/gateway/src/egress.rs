@@ -298,7 +298,7 @@ async fn run(core: Arc<Core>, begun: Begun, reply: oneshot::Sender<ConnectReply>
         .with("opaque", true)
         .with("bytes_up", flow.up)
         .with("bytes_down", flow.down)
-        .with("why", records::short(&flow.why));
+        .with("why", aims_decision::short(&flow.why));
     // The journal raises the alarm; the connection is over either way.
     let concluded = core.conclude(&caller, &admitted.reserved, body).await;
     if concluded.is_ok() && !cut {

@@ -41,7 +41,8 @@ use crate::tool::ToolHost;
 use crate::tool::uids::Uids;
 use crate::tool::walled::WalledHost;
 use crate::trees::Trees;
-use crate::{egress, inspect, lease, mcp, points, records, trees};
+use crate::upstream::Upstreams;
+use crate::{egress, inspect, lease, mcp, points, records, trees, upstream};
 use offered::Offered;
 
 /// Uids beyond those of sessions, for servers that are inspected.
@@ -117,6 +118,7 @@ impl Gateway {
             },
             sessions: Sessions::new(limits.sessions, limits.sessions_per_instance),
             tunnels: Arc::new(Semaphore::new(limits.tunnels)),
+            upstreams: Upstreams::new(limits.requests),
             denials: Denials::new(limits.denials_per_window, limits.denial_window),
             config,
             control,
@@ -188,6 +190,11 @@ impl Gateway {
         self.core.lease.begun().await;
     }
 
+    /// The resource that tokens are for, and the issuer whose tokens are accepted.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.core.config.resource, &self.core.config.issuer)
+    }
+
     /// The revision in force; `None` while everything is denied.
     pub fn revision(&self) -> Option<Revision> {
         self.core.state().map(|state| state.revision)
@@ -197,6 +204,9 @@ impl Gateway {
 #[async_trait]
 impl Endpoint for Gateway {
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
+        if upstream::is_meant(request.uri()) {
+            return Ok(upstream::answer(&self.core, request).await);
+        }
         Ok(mcp::endpoint::answer(&self.core, request).await)
     }
 
@@ -250,6 +260,7 @@ impl Enforce for Gateway {
             }
             Err(reason) => {
                 self.core.state.store(None);
+                self.core.upstreams.forget();
                 let ended = self.core.live.cut_all().await;
                 offered.unheard.add(ended);
                 self.keep_enrolled(control.revision, HashSet::new()).await;
@@ -267,7 +278,13 @@ impl Gateway {
     async fn take_over(&self, state: Arc<State>, control: &ControlState) -> Ended {
         let revision = state.revision;
         self.core.state.store(Some(Arc::clone(&state)));
-        let ended = self.core.live.cut(&state.cutoffs).await;
+        self.core.upstreams.took_over(&state);
+        let mut ended = self.core.live.cut(&state.cutoffs).await;
+        let current = |upstream| state.is_current(upstream);
+        ended.add(self.core.live.cut_requests(current).await);
+        // What was verified against another state is worth nothing, and the keys of what is cut off
+        // go before it is acknowledged.
+        self.core.authn.chains.forget();
         let enrolled = points::enrolled(&control.keys);
         self.keep_enrolled(revision, enrolled).await;
         self.core.lease.took_over(revision);

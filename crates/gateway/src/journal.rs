@@ -1,20 +1,19 @@
 //! The gateway's durable log: records in their chain, and what they used.
 //!
 //! A payload of the log is the record's length (u32, big-endian), the record, and, if the record
-//! commits to material, a salt of 16 bytes and the material.
+//! commits to material, the material, sealed under the key of its task. The key is in no file here:
+//! when the server has erased it, what this log holds can't be read any more.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aims_crypto::{Hasher, sha256};
+use aims_crypto::{SealError, sha256};
 use aims_links::ShippedRecord;
 use aims_model::record::FIRST_PREV;
-use aims_model::{Event, RecordError, Source};
-use aims_types::{Digest, Entropy, EntropyError};
+use aims_model::{Event, Material, MaterialKey, RecordError, Source};
+use aims_types::{Digest, Entropy, EntropyError, Id, Task};
 use aims_wal::{AppendError, Class, ReadError, Recovered, Wal};
 
-/// Length of a salt.
-const SALT_LEN: usize = 16;
 /// The largest number that a record can carry, for a rehearsal of its length.
 const SEQ_MAX: u64 = (1 << 53) - 1;
 
@@ -31,10 +30,11 @@ pub(crate) struct Journal {
 #[derive(Debug, Default)]
 struct Made(VecDeque<(u64, Digest, Digest)>);
 
-/// What a decision used, with the salt under which the record commits to it.
+/// What a decision used, as the log keeps it.
 #[derive(Debug, Clone)]
-pub(crate) struct Material {
-    salt: [u8; SALT_LEN],
+pub(crate) struct Sealed {
+    /// What the record says of it.
+    pub(crate) commitment: Digest,
     bytes: Vec<u8>,
 }
 
@@ -50,6 +50,9 @@ pub(crate) enum JournalError {
     /// There is no randomness for a salt.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// What was used could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 impl JournalError {
@@ -110,7 +113,7 @@ impl Journal {
         &self,
         class: Class,
         event: Event,
-        material: Option<Material>,
+        material: Option<Sealed>,
     ) -> Result<u64, JournalError> {
         // A rehearsal with the longest number: what has no form is refused before it has a place.
         event.encode(self.source, SEQ_MAX, FIRST_PREV)?;
@@ -133,11 +136,18 @@ impl Journal {
         Ok(appended?)
     }
 
-    /// Material with a fresh salt.
-    pub(crate) fn material(&self, bytes: Vec<u8>) -> Result<Material, JournalError> {
-        let mut salt = [0; SALT_LEN];
-        self.entropy.fill(&mut salt)?;
-        Ok(Material { salt, bytes })
+    /// Seals what a decision of `task` used, with a fresh salt.
+    pub(crate) fn seal(
+        &self,
+        (task, key): (Id<Task>, &MaterialKey),
+        used: Vec<u8>,
+    ) -> Result<Sealed, JournalError> {
+        let entropy = self.entropy.as_ref();
+        let material = Material::new(used, entropy)?;
+        Ok(Sealed {
+            commitment: material.commitment(),
+            bytes: key.seal(task, &material, entropy)?,
+        })
     }
 
     /// The log underneath.
@@ -185,23 +195,12 @@ impl Made {
     }
 }
 
-impl Material {
-    /// What the record says of it: SHA-256 of salt and bytes.
-    pub(crate) fn commitment(&self) -> Digest {
-        let mut hasher = Hasher::new();
-        hasher.update(&self.salt);
-        hasher.update(&self.bytes);
-        hasher.finish()
-    }
-}
-
-fn pack(record: &[u8], material: Option<&Material>) -> Vec<u8> {
+fn pack(record: &[u8], material: Option<&Sealed>) -> Vec<u8> {
     // INVARIANT: a record has at most 65 535 bytes.
     let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
     let mut payload = len.to_be_bytes().to_vec();
     payload.extend_from_slice(record);
     if let Some(material) = material {
-        payload.extend_from_slice(&material.salt);
         payload.extend_from_slice(&material.bytes);
     }
     payload
@@ -213,15 +212,10 @@ pub(crate) fn unpack(seq: u64, payload: &[u8]) -> Result<ShippedRecord, Malforme
     let (len, rest) = payload.split_first_chunk::<4>().ok_or_else(malformed)?;
     let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| malformed())?;
     let (record, rest) = rest.split_at_checked(len).ok_or_else(malformed)?;
-    let material = match rest.split_first_chunk::<SALT_LEN>() {
-        Some((salt, bytes)) => Some((*salt, bytes.to_vec())),
-        None if rest.is_empty() => None,
-        None => return Err(malformed()),
-    };
     Ok(ShippedRecord {
         seq,
         record: record.to_vec(),
-        material,
+        material: (!rest.is_empty()).then(|| rest.to_vec()),
     })
 }
 

@@ -6,8 +6,10 @@
 //! message by a strict parser, once; the tool server runs in walls of its own.
 //!
 //! # In scope
-//! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; CONNECT tunnels;
-//!   inspection of tool servers that are to be registered;
+//! - [`Gateway`]: MCP sessions over streamable HTTP with tool servers over stdio; requests to
+//!   upstreams, to which it adds their credentials; CONNECT tunnels; inspection of tool servers
+//!   that are to be registered;
+//! - [`Agents`]: the same for agents that run elsewhere, with nonces and metadata;
 //! - calls that wait for a person's approval, which is used once;
 //! - the durable log of intents, outcomes and denials, and handing it over to the server;
 //! - taking over states, and ending what they cut off before they are acknowledged;
@@ -22,11 +24,12 @@
 //!
 //! # Specifications
 //! - MCP 2025-11-25, 2025-06-18 and 2025-03-26 without batches; RFC 9449 (DPoP), RFC 9068,
-//!   RFC 9110 §9.3.6 (CONNECT), RFC 6066 §3 (server name).
+//!   RFC 9728, RFC 9110 §9.3.6 (CONNECT), RFC 6066 §3 (server name).
 //!
 //! # Limits
 //! - [`GatewayLimits`]; a tunnel's content is opaque: what is checked is the host that it asks for.
 
+mod agents;
 mod approvals;
 mod authn;
 mod config;
@@ -50,7 +53,9 @@ mod stream;
 mod tool;
 mod trees;
 mod unserved;
+mod upstream;
 
+pub use agents::Agents;
 pub use config::{EdgeConfig, EgressConfig, GatewayConfig, GatewayLimits};
 pub use gateway::Gateway;
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aims_decision::CutOffs;
 use aims_model::Subject;
 use aims_model::receipt::{Ended, UnknownEffect};
-use aims_types::{Decision, Id, Revision};
+use aims_types::{Decision, Id, Revision, Upstream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,15 @@ pub(crate) enum Kind {
         decision: Id<Decision>,
         /// The host: `files.example:443`.
         what: String,
+    },
+    /// A request to an upstream.
+    Request {
+        /// The decision that permits it.
+        decision: Id<Decision>,
+        /// The request: `POST model/v1/chat`.
+        what: String,
+        /// The upstream, and the version of its credential.
+        upstream: (Id<Upstream>, u32),
     },
     /// A request that another gateway decides and counts.
     Passed,
@@ -128,6 +137,19 @@ impl LiveSet {
         self.end(|_| true).await
     }
 
+    /// Cuts off the requests to upstreams, or under versions of their credentials, of which
+    /// `current` says that they are not in force any more.
+    pub(crate) async fn cut_requests(
+        &self,
+        current: impl Fn((Id<Upstream>, u32)) -> bool,
+    ) -> Ended {
+        self.end(|entry| match &entry.effect.kind {
+            Kind::Request { upstream, .. } => !current(*upstream),
+            _ => false,
+        })
+        .await
+    }
+
     async fn end(&self, covers: impl Fn(&Entry) -> bool) -> Ended {
         let ending: Vec<_> = {
             let entries = self.entries();
@@ -205,7 +227,9 @@ impl Effect {
     /// What a receipt says of it when it was cut and has ended.
     fn ended(&self) -> Ended {
         let (calls, servers, tunnels, unknown) = match &self.kind {
-            Kind::Call { decision, what } => (1, 0, 0, Some((decision, what))),
+            Kind::Call { decision, what } | Kind::Request { decision, what, .. } => {
+                (1, 0, 0, Some((decision, what)))
+            }
             Kind::Server => (0, u32::from(self.has_begun()), 0, None),
             Kind::Tunnel { decision, what } => (0, 0, 1, Some((decision, what))),
             Kind::Passed => (0, 0, 0, None),

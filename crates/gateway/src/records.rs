@@ -1,19 +1,15 @@
 //! What the records of decisions say.
 
-use aims_authority::Refusal;
-use aims_crypto::sha256;
-use aims_decision::{Findings, PrincipalFinding, PrincipalName, Reason, Reserved, describe};
-use aims_json::{Object, Value};
-use aims_model::Assurance;
+pub(crate) use aims_decision::short;
+use aims_decision::{Findings, Reason, Reserved, describe, quoted};
+use aims_json::{CanonicalError, Object, Value};
 use aims_model::grant::Delegator;
-use aims_policy::{Decision as PolicyDecision, DenyReason, EvaluationError, Requirement};
-use aims_types::{self as types, Digest, Id, Name};
+use aims_policy::DenyReason;
+use aims_proof::{AgentUsed, Used};
+use aims_types::{self as types, Digest, Id, Name, Timestamp};
 
 use crate::authn::Caller;
 use crate::state::State;
-
-/// Most characters of one text that comes from outside.
-const TEXT_LEN_MAX: usize = 256;
 
 /// What an action is done to.
 #[derive(Debug, Clone)]
@@ -33,6 +29,19 @@ pub(crate) enum Resource {
         host: String,
         /// The port.
         port: u16,
+    },
+    /// A request to an upstream.
+    Request {
+        /// The upstream.
+        upstream: Name,
+        /// The version of its credential.
+        version: u32,
+        /// The method.
+        method: &'static str,
+        /// The path.
+        path: String,
+        /// Whether there is a query, which the digest of the message covers.
+        query: bool,
     },
 }
 
@@ -54,6 +63,7 @@ impl Resource {
         match self {
             Self::Tool { .. } => "tools/call",
             Self::Host { .. } => "CONNECT",
+            Self::Request { .. } => "http/request",
         }
     }
 
@@ -66,6 +76,18 @@ impl Resource {
             Self::Host { host, port } => Object::new()
                 .with("host", short(host))
                 .with("port", u64::from(*port)),
+            Self::Request {
+                upstream,
+                version,
+                method,
+                path,
+                query,
+            } => Object::new()
+                .with("upstream", upstream.as_str())
+                .with("version", u64::from(*version))
+                .with("method", *method)
+                .with("path", path.as_str())
+                .with("query", *query),
         })
     }
 }
@@ -95,7 +117,7 @@ pub(crate) fn decision(
     let policy = Object::new()
         .with("id", state.policy.id.to_string())
         .with("digest", state.policy.digest.to_string());
-    Object::new()
+    let body = Object::new()
         .with(
             "agent",
             leaf.map_or("", |grant| grant.delegate_spiffe_id.as_str()),
@@ -113,21 +135,12 @@ pub(crate) fn decision(
         .with("agents", agents.collect::<Vec<_>>())
         .with(
             "posture",
-            Object::new().with("assurance", Assurance::Confined.as_str()),
+            Object::new().with("assurance", caller.assurance.as_str()),
         )
         .with("token", token)
         .with("arguments", digest(action.arguments))
-        .with("message", digest(action.message))
-        .with(
-            "principals",
-            findings
-                .principals
-                .iter()
-                .map(principal)
-                .collect::<Vec<_>>(),
-        )
-        .with("authority", authority(findings))
-        .with("requirements", requirements(findings))
+        .with("message", digest(action.message));
+    findings.describe(body)
 }
 
 /// One agent of the chain: what it received, and from which instance if an agent handed it on.
@@ -160,24 +173,6 @@ pub(crate) fn reasons(body: Object, reasons: &[Reason]) -> Object {
     )
 }
 
-/// The reasons of a permit: the policies that permit it, for each principal.
-pub(crate) fn permitted(body: Object, findings: &Findings) -> Object {
-    let reason = |finding: &PrincipalFinding| {
-        let by = match &finding.verdict.decision {
-            PolicyDecision::Permit { determining } => quoted(determining),
-            PolicyDecision::Deny { .. } => String::new(),
-        };
-        Value::from(format!(
-            "policy for {}: permitted by {by}",
-            name(&finding.principal)
-        ))
-    };
-    body.with(
-        "reasons",
-        findings.principals.iter().map(reason).collect::<Vec<_>>(),
-    )
-}
-
 /// The outcome of an intent.
 pub(crate) fn outcome(
     decision: Id<types::Decision>,
@@ -207,46 +202,47 @@ pub(crate) fn material(
     state: &State,
     action: &Action,
     arguments: Option<&[u8]>,
-    calls: u32,
-) -> Option<Vec<u8>> {
+    made: Made,
+) -> Result<Vec<u8>, CanonicalError> {
     let chain = &caller.chain;
-    let grants = chain
-        .verified
-        .hops()
-        .iter()
-        .map(|hop| Value::from(hop.jws()));
-    let agents = chain.agents.iter().map(|agent| {
-        Value::from(
-            Object::new()
-                .with("id", agent.id.to_string())
-                .with("name", agent.name.as_str())
-                .with("spiffe_id", agent.spiffe_id.as_str())
-                .with("owner", agent.owner.as_str())
-                .with("environment", agent.environment.as_str()),
-        )
+    let agents = chain.agents.iter().map(|agent| AgentUsed {
+        id: agent.id,
+        name: agent.name.clone(),
+        spiffe_id: agent.spiffe_id.clone(),
+        owner: agent.owner.clone(),
+        environment: agent.environment.clone(),
     });
-    let arguments = arguments.map_or(Value::Null, |bytes| {
-        Value::from(String::from_utf8_lossy(bytes).into_owned())
-    });
-    let object = Object::new()
-        .with("v", 1_u64)
-        .with("decision_id", action.decision.to_string())
-        .with("resource", action.resource.to_value())
-        .with("action", action.resource.action())
-        .with("arguments", arguments)
-        .with("chain", grants.collect::<Vec<_>>())
-        .with("agents", agents.collect::<Vec<_>>())
-        .with("person", chain.verified.person_name().as_str())
-        .with("calls", u64::from(calls))
-        .with("assurance", Assurance::Confined.as_str())
-        .with("policy", state.policy.digest.to_string())
-        .with(
-            "schema",
-            sha256(state.policies.schema().text().as_bytes()).to_string(),
-        )
-        .with("minted", caller.token.revision.number())
-        .with("revision", state.revision.number());
-    aims_json::to_canonical(&Value::from(object)).ok()
+    // They were read as JSON, so they are UTF-8.
+    let arguments = arguments.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let used = Used {
+        decision: action.decision,
+        at: made.at,
+        resource: action.resource.to_value(),
+        action: action.resource.action().to_owned(),
+        arguments,
+        chain: chain
+            .verified
+            .hops()
+            .iter()
+            .map(|hop| hop.jws().to_owned())
+            .collect(),
+        agents: agents.collect(),
+        person: chain.verified.person_name().clone(),
+        calls: made.calls,
+        assurance: caller.assurance,
+        policy: state.policy.digest,
+        tools: state.tools,
+        minted: caller.token.revision,
+        revision: state.revision,
+    };
+    used.to_bytes()
+}
+
+/// When a decision was made, and how many calls the instance had been permitted before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) at: Timestamp,
+    pub(crate) calls: u32,
 }
 
 /// A reason in words.
@@ -262,7 +258,7 @@ pub(crate) fn words(reason: &Reason) -> String {
         }
         Reason::Principals => "chain: the facts about its agents are not complete".to_owned(),
         Reason::Policy { principal, reason } => {
-            format!("policy for {}: {}", name(principal), policy_words(reason))
+            format!("policy for {}: {}", principal, policy_words(reason))
         }
     }
 }
@@ -284,102 +280,6 @@ pub(crate) fn policy_words(reason: &DenyReason) -> String {
             }
         }
     }
-}
-
-fn quoted(names: &[Name]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// A principal as records write it: `person:alice`, `agent:notes`.
-pub(crate) fn name(principal: &PrincipalName) -> String {
-    match principal {
-        PrincipalName::Person(name) => format!("person:{name}"),
-        PrincipalName::Agent(name) => format!("agent:{name}"),
-    }
-}
-
-/// At most so much of a text from outside, with nothing in it that looks like something else.
-pub(crate) fn short(text: &str) -> String {
-    text.chars()
-        .take(TEXT_LEN_MAX)
-        .flat_map(|c| {
-            let escape = aims_model::text::misleads(c);
-            let plain = (!escape).then_some(c);
-            plain.into_iter().chain(escape.then_some('\u{fffd}'))
-        })
-        .collect()
-}
-
-fn principal(finding: &PrincipalFinding) -> Value {
-    let (decision, policies) = match &finding.verdict.decision {
-        PolicyDecision::Permit { determining } => ("permit", names(determining)),
-        PolicyDecision::Deny {
-            reason: DenyReason::ForbiddenBy(by),
-        } => ("deny", names(by)),
-        PolicyDecision::Deny {
-            reason: DenyReason::Error(errors),
-        } => ("deny", failed(errors)),
-        PolicyDecision::Deny {
-            reason: DenyReason::NoPermit,
-        } => ("deny", Vec::new()),
-    };
-    Value::from(
-        Object::new()
-            .with("principal", name(&finding.principal))
-            .with("decision", decision)
-            .with("policies", policies)
-            .with("errors", failed(&finding.verdict.errors)),
-    )
-}
-
-fn names(names: &[Name]) -> Vec<Value> {
-    names
-        .iter()
-        .map(|name| Value::from(name.as_str()))
-        .collect()
-}
-
-fn failed(errors: &[EvaluationError]) -> Vec<Value> {
-    let name = |error: &EvaluationError| error.policy.as_ref().map(|name| name.as_str().to_owned());
-    errors
-        .iter()
-        .map(|error| Value::from(name(error).unwrap_or_default()))
-        .collect()
-}
-
-fn authority(findings: &Findings) -> Vec<Value> {
-    let hop = |finding: &aims_decision::HopFinding| {
-        let object = Object::new().with("delegation", finding.delegation.to_string());
-        Value::from(match &finding.result {
-            Ok(detail) => object.with("detail", u64::try_from(*detail).unwrap_or(u64::MAX)),
-            Err(refusal) => refused(object, refusal),
-        })
-    };
-    findings.hops.iter().map(hop).collect()
-}
-
-/// The parts of a refusal, for records and for the agent.
-pub(crate) fn refused(object: Object, refusal: &Refusal) -> Object {
-    let text = |text: Option<&str>| text.map_or(Value::Null, |text| Value::from(short(text)));
-    object
-        .with("refused", refusal.rule().code())
-        .with("argument", text(refusal.argument()))
-        .with("would_allow", text(refusal.allowed()))
-}
-
-fn requirements(findings: &Findings) -> Vec<Value> {
-    let requirement = |(requirement, met): &(Requirement, bool)| {
-        let object = Object::new()
-            .with("policy", requirement.policy.as_str())
-            .with("kind", requirement.kind.to_string())
-            .with("met", *met);
-        Value::from(object)
-    };
-    findings.requirements.iter().map(requirement).collect()
 }
 
 fn digest(digest: Option<Digest>) -> Value {

@@ -14,8 +14,9 @@ use http_body_util::{BodyExt, Full};
 
 use crate::approvals::Unaskable;
 use crate::authn::AuthnError;
-use crate::records::{policy_words, short, words};
+use crate::records::{policy_words, words};
 use crate::stream::Stream;
+use aims_decision::short;
 
 /// Header that keeps proxies on the way from holding events back.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -69,6 +70,15 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = bytes(status, "text/plain", Vec::new());
     response.headers_mut().remove(CONTENT_TYPE);
     response
+}
+
+/// An answer in the form of problem details (RFC 9457), with more members.
+pub(crate) fn problem(status: StatusCode, title: &str, members: Object) -> Response<Body> {
+    let members = members
+        .with("title", title)
+        .with("status", u64::from(status.as_u16()));
+    let body = Value::from(members).to_string();
+    bytes(status, "application/problem+json", body.into_bytes())
 }
 
 /// What is not there, and what is not for the caller: one answer.
@@ -247,6 +257,20 @@ impl Lesson {
             data: Some(data.into()),
         };
         build::error(Some(id), &error)
+    }
+
+    /// The members of the problem that answers a request to an upstream (RFC 9457).
+    pub(crate) fn problem(&self, decision: Id<types::Decision>, task: Id<types::Task>) -> Object {
+        let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
+        Object::new()
+            .with("code", "denied")
+            .with("detail", self.message.as_str())
+            .with("rule", self.rule.as_str())
+            .with("argument", text(&self.argument))
+            .with("would_allow", text(&self.would_allow))
+            .with("how_to_ask", self.how_to_ask.as_str())
+            .with("decision_id", decision.to_string())
+            .with("trace", format!("aims trace {task}"))
     }
 
     /// The text of the refusal of a connection.

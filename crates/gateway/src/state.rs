@@ -10,9 +10,11 @@ use aims_json::Limits;
 use aims_links::ControlState;
 use aims_model::{
     Approval, EnrolledKey, KeyOwner, KeyPurpose, PolicyVersion, ServerSpec, ToolPin, ToolServer,
+    Upstream,
 };
-use aims_policy::{PolicySet, Schema, SchemaSource, ServerTools, ToolShape};
-use aims_types::{Digest, Id, Name, Person, Revision, Timestamp};
+use aims_policy::PolicySet;
+use aims_proof::Tools;
+use aims_types::{self as types, Digest, Id, Name, Person, Revision, Timestamp};
 
 /// One consistent state at one revision.
 pub(crate) struct State {
@@ -20,10 +22,13 @@ pub(crate) struct State {
     pub(crate) issuer: String,
     pub(crate) policy: Arc<PolicyVersion>,
     pub(crate) policies: PolicySet,
+    /// Digest of the tools that they were compiled against.
+    pub(crate) tools: Digest,
     pub(crate) cutoffs: CutOffs,
     /// The approvals that were given and not used, by what they answer.
     approvals: HashMap<Digest, Vec<Approval>>,
     servers: HashMap<Name, RegisteredServer>,
+    upstreams: HashMap<Name, Arc<Upstream>>,
     keys: Keys,
     /// What the policies were compiled from.
     source: Arc<Vec<ToolServer>>,
@@ -60,9 +65,15 @@ impl State {
                 && state.policy.text == control.policy.text
                 && *state.source == *control.servers
         });
-        let policies = match unchanged {
-            Some(state) => state.policies.clone(),
-            None => compile_policies(&control.policy.text, &control.servers)?,
+        let (policies, tools) = if let Some(state) = unchanged {
+            (state.policies.clone(), state.tools)
+        } else {
+            let tools = Tools::of(&control.servers);
+            let policies = tools.compile(&control.policy.text);
+            (
+                policies.map_err(|error| error.to_string())?,
+                tools.digest().map_err(|error| error.to_string())?,
+            )
         };
         let mut servers = HashMap::new();
         for server in control.servers.iter() {
@@ -77,6 +88,8 @@ impl State {
             };
             servers.insert(server.name.clone(), registered);
         }
+        let upstreams = control.upstreams.iter();
+        let upstreams = upstreams.map(|one| (one.name.clone(), Arc::new(one.clone())));
         let mut approvals: HashMap<Digest, Vec<Approval>> = HashMap::new();
         for approval in control.approvals.iter() {
             let same = approvals.entry(approval.digest).or_default();
@@ -88,8 +101,10 @@ impl State {
             issuer: control.issuer.clone(),
             policy: Arc::clone(&control.policy),
             policies,
+            tools,
             cutoffs: CutOffs::new(control.cutoffs.iter()),
             servers,
+            upstreams: upstreams.collect(),
             keys: Keys::parse(&control.keys)?,
             source: Arc::clone(&control.servers),
         })
@@ -98,6 +113,17 @@ impl State {
     /// The registered server with this name.
     pub(crate) fn server(&self, name: &Name) -> Option<&RegisteredServer> {
         self.servers.get(name)
+    }
+
+    /// The upstream with this name.
+    pub(crate) fn upstream(&self, name: &Name) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    /// Whether this version of the upstream's credential is in force.
+    pub(crate) fn is_current(&self, (id, version): (Id<types::Upstream>, u32)) -> bool {
+        let is_it = |one: &Arc<Upstream>| one.id == id && one.version == version;
+        self.upstreams.values().any(is_it)
     }
 
     /// The approvals that are said to answer the question with this digest.
@@ -196,30 +222,4 @@ impl KeySource for TokenKeys<'_> {
     fn key(&self, kid: &str) -> Option<PublicKey> {
         self.keys.token_key(kid, self.now)
     }
-}
-
-fn compile_policies(text: &str, servers: &[ToolServer]) -> Result<PolicySet, String> {
-    let mut source = SchemaSource::default();
-    for server in servers {
-        let tools = server.tools.iter().map(|pin| {
-            let schema = aims_json::parse(pin.input_schema.as_bytes(), &Limits::DOCUMENT);
-            let schema = schema.map_err(|error| {
-                format!(
-                    "the schema of tool `{}` of `{}`: {error}",
-                    pin.name, server.name
-                )
-            })?;
-            Ok(ToolShape {
-                name: pin.name.clone(),
-                input_schema: schema,
-            })
-        });
-        let tools = tools.collect::<Result<Vec<_>, String>>()?;
-        source.servers.push(ServerTools {
-            server: server.name.clone(),
-            tools,
-        });
-    }
-    let schema = Schema::generate(&source).map_err(|error| error.to_string())?;
-    PolicySet::compile(text, &schema).map_err(|errors| errors.to_string())
 }

@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod delegating;
 pub(crate) mod members;
 pub(crate) mod server;
+pub(crate) mod upstream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,11 +21,13 @@ use aims_lease::Terms;
 use aims_links::{Applied, Chain, ChainHop, ControlState, Enforce, PrincipalFacts, ShippedRecord};
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    CutOff, EnrolledKey, Event, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record, Role,
-    ServerSpec, Subject, ToolServer,
+    CutOff, EnrolledKey, Event, Grant, KeyOwner, KeyPurpose, MaterialKey, Person, PolicyVersion,
+    Record, Role, ServerSpec, Subject, ToolServer,
 };
 use aims_types::ambient::SystemEntropy;
-use aims_types::{self as types, BootTime, Clock, Digest, Id, Revision, Timestamp, TrustDomain};
+use aims_types::{
+    self as types, BootTime, Clock, Digest, Id, Revision, Secret, Timestamp, TrustDomain,
+};
 
 use crate::testing::control::FakeControl;
 use crate::testing::server::Bench;
@@ -36,6 +39,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_unix_secs(1_795_000_000);
 pub(crate) const POLICY: &str = r#"
 @id("tools") permit (principal, action in Action::"call", resource);
 @id("egress") permit (principal, action == Action::"connect", resource);
+@id("requests") permit (principal, action == Action::"request", resource);
 "#;
 
 /// A clock that goes only when told.
@@ -124,6 +128,11 @@ impl Task {
         let hops = self.above.iter().chain([&self.hop]);
         hops.map(|hop| &hop.delegate.spiffe_id)
     }
+}
+
+/// The key of every task's materials.
+pub(crate) fn materials() -> MaterialKey {
+    MaterialKey::new(Secret::new([3; 32]))
 }
 
 pub(crate) fn person() -> Person {
@@ -241,6 +250,7 @@ impl World {
             issuer: ISSUER.to_owned(),
             policy: Arc::new(policy_version(policy)),
             servers: Arc::new(vec![server]),
+            upstreams: Arc::default(),
             keys: Arc::new(enrolled(&keys)),
             cutoffs: Arc::default(),
             approvals: Arc::default(),
@@ -387,6 +397,7 @@ impl World {
         let chain = Chain {
             person: person(),
             hops: task.hops(),
+            materials: materials(),
         };
         let mut chains = self.control.chains.lock().unwrap();
         chains.push((grant_digest(&task.jws), chain));

@@ -3,9 +3,11 @@
 mod approvals;
 mod attacks;
 mod calls;
+mod credentials;
 mod cutoffs;
 mod delegations;
 mod egress;
+mod elsewhere;
 mod enrolled;
 mod late;
 mod leases;
@@ -14,6 +16,7 @@ mod receipts;
 mod recovery;
 mod tools;
 mod trees;
+mod upstreams;
 
 /// Authority over every tool but `secret`, with a constraint on one argument.
 fn wide(limits: &str) -> String {

@@ -6,7 +6,7 @@ use aims_model::{Event, EventKind};
 use crate::authn::{AuthnError, Caller};
 use crate::core::{Core, NotReady};
 use crate::denials::Principal;
-use crate::records::short;
+use aims_decision::short;
 
 /// Records a request of somebody who is not believed.
 pub(crate) async fn note_stranger(

@@ -40,7 +40,10 @@ answers! {
     LeaseAnswer, lease_answer, Lease => aims_links::LeaseGrant;
     OrderAnswer, order_answer, Order => aims_links::LaunchOrder;
     InstanceAnswer, instance_answer, Grant => aims_links::InstanceGrant;
+    JwtAnswer, jwt_answer, Jwt => aims_links::JwtSvid;
+    ServiceAnswer, service_answer, Grants => Vec<aims_links::ServiceGrant>;
     JoinAnswer, join_answer, Joined => aims_links::Joined;
+    CredentialAnswer, credential_answer, Credential => aims_links::CredentialLease;
 }
 
 /// Some conversions can't fail and some can; both end here.

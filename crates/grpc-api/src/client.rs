@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, JoinAsk, Joined,
-    LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord,
-    Svid, TokenCall, TokenReply, TreeClaim,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, JoinAsk, Joined, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree,
+    Refusal, RequestedRun, ShippedRecord, Svid, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence};
@@ -94,7 +94,9 @@ fn not_heard(status: &Status) -> Refusal {
 }
 
 /// What an answer says.
-async fn read<W, T>(call: impl Future<Output = Result<Response<W>, Status>>) -> Result<T, LinkError>
+pub(crate) async fn read<W, T>(
+    call: impl Future<Output = Result<Response<W>, Status>>,
+) -> Result<T, LinkError>
 where
     T: TryFrom<W>,
     T::Error: Into<MessageError>,
@@ -120,7 +122,7 @@ fn no_answer(status: &Status) -> LinkError {
     }
 }
 
-fn unreadable(error: &MessageError) -> LinkError {
+pub(crate) fn unreadable(error: &MessageError) -> LinkError {
     LinkError {
         peer: "server",
         reason: error.to_string(),
@@ -156,7 +158,7 @@ impl Links {
         self.0.redialled.send_replace(());
     }
 
-    fn client(&self) -> LinksClient<Channel> {
+    pub(crate) fn client(&self) -> LinksClient<Channel> {
         let client = self.0.client.lock();
         client.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -302,6 +304,18 @@ impl Control for Links {
             peer: "server",
             reason: refusal.reason,
         })
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        let ask = proto::CredentialAsk {
+            upstream: ask.upstream.to_string(),
+            version: ask.version,
+        };
+        read(self.client().lease_credential(ask)).await
     }
 
     async fn tree_claim(&self, _: Id<Gateway>, task: Id<Task>) -> Result<TreeClaim, LinkError> {

@@ -1,7 +1,7 @@
 //! The links between server, nodes and gateways on different hosts: gRPC over mutual TLS.
 //!
 //! # In scope
-//! - [`serve()`]: the server's side, which dispatches to `aims_links::{Control, Admit}`;
+//! - [`serve()`]: the server's side, which dispatches to `aims_links::{Control, Admit, Services}`;
 //! - [`Links`]: the side of a node or gateway, which is `aims_links::Control` over the network, and
 //!   keeps the session over which the server asks it ([`Links::keep_gateway`],
 //!   [`Links::keep_node`]);
@@ -40,6 +40,7 @@ mod places;
 mod proto;
 mod serve;
 mod server;
+mod services;
 mod session;
 mod state;
 #[cfg(test)]

@@ -5,13 +5,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aims_links::{
-    Chain, ChainHop, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, PrincipalFacts, Refusal,
-    ShippedRecord, Step, Svid, Telling, TokenCall, TokenReply, TreeClaim, TreeGrant,
+    Chain, ChainHop, CredentialLease, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant,
+    PrincipalFacts, Refusal, ShippedRecord, Step, Svid, Telling, TokenCall, TokenReply, TreeClaim,
+    TreeGrant,
 };
 use aims_model::approval::Asked;
+use aims_model::material::MATERIAL_KEY_LEN;
 use aims_model::receipt::Ended;
-use aims_model::{Point, Unaccounted};
-use aims_types::{Revision, Timestamp};
+use aims_model::{MaterialKey, Point, Unaccounted};
+use aims_types::{Revision, Secret, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -290,6 +292,24 @@ impl TryFrom<proto::TokenReply> for TokenReply {
     }
 }
 
+impl From<CredentialLease> for proto::Credential {
+    fn from(lease: CredentialLease) -> Self {
+        Self {
+            sealed: lease.sealed,
+            key: lease.key.expose().clone(),
+        }
+    }
+}
+
+impl From<proto::Credential> for CredentialLease {
+    fn from(credential: proto::Credential) -> Self {
+        Self {
+            sealed: credential.sealed,
+            key: Secret::new(credential.key),
+        }
+    }
+}
+
 impl From<Chain> for proto::Chain {
     fn from(chain: Chain) -> Self {
         let hop = |hop: ChainHop| proto::ChainHop {
@@ -303,6 +323,7 @@ impl From<Chain> for proto::Chain {
         Self {
             person_json: to_json(&chain.person),
             hops: chain.hops.into_iter().map(hop).collect(),
+            material_key: chain.materials.expose().to_vec(),
         }
     }
 }
@@ -325,38 +346,35 @@ impl TryFrom<proto::Chain> for Chain {
         Ok(Self {
             person: json("person", &chain.person_json)?,
             hops: chain.hops.into_iter().map(hop).collect::<Read<_>>()?,
+            materials: material_key(chain.material_key)?,
         })
     }
+}
+
+fn material_key(bytes: Vec<u8>) -> Read<MaterialKey> {
+    let bytes = Secret::new(bytes);
+    let key = <[u8; MATERIAL_KEY_LEN]>::try_from(bytes.expose().as_slice());
+    let key = key.map_err(|_| malformed("material_key", "it has 32 bytes"))?;
+    Ok(MaterialKey::new(Secret::new(key)))
 }
 
 impl From<ShippedRecord> for proto::ShippedRecord {
     fn from(shipped: ShippedRecord) -> Self {
-        let material = |(salt, used): ([u8; 16], Vec<u8>)| proto::Material {
-            salt: salt.to_vec(),
-            used,
-        };
         Self {
             seq: shipped.seq,
             record: shipped.record,
-            material: shipped.material.map(material),
+            material: shipped.material,
         }
     }
 }
 
-impl TryFrom<proto::ShippedRecord> for ShippedRecord {
-    type Error = MessageError;
-
-    fn try_from(shipped: proto::ShippedRecord) -> Read<Self> {
-        let material = |material: proto::Material| {
-            let salt = <[u8; 16]>::try_from(material.salt);
-            let salt = salt.map_err(|_| malformed("salt", "a salt has 16 bytes"))?;
-            Ok::<_, MessageError>((salt, material.used))
-        };
-        Ok(Self {
+impl From<proto::ShippedRecord> for ShippedRecord {
+    fn from(shipped: proto::ShippedRecord) -> Self {
+        Self {
             seq: shipped.seq,
             record: shipped.record,
-            material: shipped.material.map(material).transpose()?,
-        })
+            material: shipped.material,
+        }
     }
 }
 
@@ -457,7 +475,7 @@ mod tests {
         #[test]
         fn messages_are_the_same_on_the_other_side(
             (words, bytes) in (".*", prop::collection::vec(any::<u8>(), 0..64)),
-            (n, flag, salt) in (any::<u64>(), any::<bool>(), any::<[u8; 16]>()),
+            (n, flag, key) in (any::<u64>(), any::<bool>(), any::<[u8; 32]>()),
             id in any::<u128>(),
         ) {
             let svid = Svid {
@@ -482,7 +500,7 @@ mod tests {
                 TreeClaim::Owned(TreeGrant {
                     epoch: n,
                     before: flag,
-                    window: salt.into_iter().map(u32::from).sum(),
+                    window: key.into_iter().map(u32::from).sum(),
                     revision: Revision::new(n),
                     unaccounted: vec![Unaccounted {
                         gateway: Id::from_u128(id),
@@ -498,24 +516,26 @@ mod tests {
             let shipped = ShippedRecord {
                 seq: n,
                 record: bytes.clone(),
-                material: flag.then_some((salt, bytes)),
+                material: flag.then_some(bytes),
             };
-            let got = again::<_, proto::ShippedRecord>(shipped.clone());
+            let got = ShippedRecord::from(proto::ShippedRecord::from(shipped.clone()));
             prop_assert_eq!(format!("{got:?}"), format!("{shipped:?}"));
+            let materials = MaterialKey::new(Secret::new(key));
+            let chain = Chain { materials, ..crate::tests::rich::chain() };
+            let got = again::<_, proto::Chain>(chain);
+            prop_assert_eq!(got.materials.expose(), &key);
         }
     }
 
     #[test]
-    fn a_salt_of_another_length_is_malformed() {
-        for len in [0, 15, 17] {
-            let shipped = proto::ShippedRecord {
-                material: Some(proto::Material {
-                    salt: vec![0; len],
-                    used: Vec::new(),
-                }),
-                ..Default::default()
+    fn a_key_of_another_length_is_malformed() {
+        for len in [0, 31, 33] {
+            let chain = proto::Chain {
+                material_key: vec![0; len],
+                ..crate::tests::rich::chain().into()
             };
-            assert!(ShippedRecord::try_from(shipped).is_err());
+            let error = Chain::try_from(chain).unwrap_err();
+            assert_eq!(error.member, "material_key");
         }
     }
 

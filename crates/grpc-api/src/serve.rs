@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_links::{Admit, Control};
+use aims_links::{Admit, Control, Services};
 use aims_tls::{Acceptor, HandshakeError, PeerId};
 use aims_types::SpiffeId;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,10 +71,12 @@ enum Unserved {
 }
 
 /// Serves nodes and gateways on `listener` until `stopping`.
+///
+/// `ends` is the server, by who asks it: both kinds, who joins, and nodes for services.
 pub async fn serve(
     listener: TcpListener,
     acceptor: Acceptor,
-    (control, admit): (Arc<dyn Control>, Arc<dyn Admit>),
+    ends: (Arc<dyn Control>, Arc<dyn Admit>, Arc<dyn Services>),
     stopping: CancellationToken,
 ) -> Result<(), ServeError> {
     let (sender, mut receiver) = mpsc::channel(1);
@@ -95,11 +97,8 @@ pub async fn serve(
             .poll_recv(cx)
             .map(|stream| stream.map(Ok::<_, io::Error>))
     });
-    let service = Service::new(
-        control,
-        Arc::clone(&admit),
-        (tasks.clone(), stopping.clone()),
-    );
+    let admit = Arc::clone(&ends.1);
+    let service = Service::new(ends, (tasks.clone(), stopping.clone()));
     let links = LinksServer::new(service.clone())
         .max_decoding_message_size(HEARD_LEN_MAX)
         .max_encoding_message_size(MESSAGE_LEN_MAX);

@@ -5,8 +5,8 @@ mod sessions;
 use std::sync::Arc;
 
 use aims_links::{
-    Admit, Attestation, Control, DelegateCall, EndedInstance, JoinAsk, OwnedTree, Refusal,
-    RequestedRun,
+    Admit, Attestation, Control, CredentialAsk, DelegateCall, EndedInstance, JoinAsk, OwnedTree,
+    Refusal, RequestedRun, ServiceAttestation, ServiceCall, Services,
 };
 use aims_model::PointKind;
 use aims_types::Secret;
@@ -26,21 +26,25 @@ use sessions::Sessions;
 pub(crate) struct Service {
     control: Arc<dyn Control>,
     admit: Arc<dyn Admit>,
+    services: Arc<dyn Services>,
     sessions: Sessions,
 }
+
+/// What the server does, by whom it is asked for.
+pub(crate) type Ends = (Arc<dyn Control>, Arc<dyn Admit>, Arc<dyn Services>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
     pub(crate) fn new(
-        control: Arc<dyn Control>,
-        admit: Arc<dyn Admit>,
+        (control, admit, services): Ends,
         (tasks, stopping): (TaskTracker, CancellationToken),
     ) -> Self {
         Self {
             control,
             sessions: Sessions::new(Arc::clone(&admit), tasks, stopping),
             admit,
+            services,
         }
     }
 }
@@ -163,6 +167,66 @@ impl links_server::Links for Service {
         Ok(Response::new(reply.map_err(unavailable)?.into()))
     }
 
+    async fn attest_service(
+        &self,
+        request: Request<proto::ProcessSeen>,
+    ) -> Answer<proto::ServiceAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let seen = json("seen", &request.into_inner().seen_json)?;
+        let attestation = ServiceAttestation { node, seen };
+        let grants = self.services.service_attest(attestation).await;
+        Ok(Response::new(grants.map_err(unavailable)?.into()))
+    }
+
+    async fn service_svid(
+        &self,
+        request: Request<proto::ServiceSvidAsk>,
+    ) -> Answer<proto::SvidAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let ask = request.into_inner();
+        let call = ServiceCall {
+            node,
+            instance: text("instance", &ask.instance)?,
+            seen: json("seen", &ask.seen_json)?,
+        };
+        let svid = self.services.service_svid(call, ask.csr).await;
+        Ok(Response::new(svid.map_err(unavailable)?.into()))
+    }
+
+    async fn service_jwt(
+        &self,
+        request: Request<proto::ServiceJwtAsk>,
+    ) -> Answer<proto::JwtAnswer> {
+        let node = Caller::of(&request)?.node()?;
+        let ask = request.into_inner();
+        let call = ServiceCall {
+            node,
+            instance: text("instance", &ask.instance)?,
+            seen: json("seen", &ask.seen_json)?,
+        };
+        let jwt = self.services.service_jwt(call, ask.audience).await;
+        Ok(Response::new(jwt.map_err(unavailable)?.into()))
+    }
+
+    async fn end_service(&self, request: Request<proto::EndedInstance>) -> Answer<proto::Done> {
+        let node = Caller::of(&request)?.node()?;
+        let ended = request.into_inner();
+        let ended = EndedInstance {
+            node,
+            instance: text("instance", &ended.instance)?,
+            how: ended.how,
+        };
+        let done = self.services.service_ended(ended).await;
+        done.map_err(unavailable)?;
+        Ok(Response::new(proto::Done {}))
+    }
+
+    async fn trust_bundle(&self, request: Request<proto::Done>) -> Answer<proto::Bundle> {
+        Caller::of(&request)?.node()?;
+        let bundle = self.services.trust_bundle().await.map_err(unavailable)?;
+        Ok(Response::new(bundle.into()))
+    }
+
     async fn chain(&self, request: Request<proto::ChainAsk>) -> Answer<proto::ChainAnswer> {
         Caller::of(&request)?.gateway()?;
         let leaf = text("leaf", &request.into_inner().leaf)?;
@@ -174,8 +238,8 @@ impl links_server::Links for Service {
     async fn ship_records(&self, request: Request<proto::Records>) -> Answer<proto::RecordsHead> {
         let gateway = Caller::of(&request)?.gateway()?;
         let records = request.into_inner().records.into_iter();
-        let records: Result<_, _> = records.map(TryInto::try_into).collect();
-        let seq = self.control.records_ship(gateway, records?).await;
+        let records = records.map(Into::into).collect();
+        let seq = self.control.records_ship(gateway, records).await;
         let seq = seq.map_err(unavailable)?;
         Ok(Response::new(proto::RecordsHead { seq }))
     }
@@ -203,6 +267,18 @@ impl links_server::Links for Service {
         let approval = self.control.approval(id).await.map_err(unavailable)?;
         let answer = approval.map(|approval| Ok::<_, Refusal>(approval).into());
         Ok(Response::new(answer.unwrap_or_default()))
+    }
+
+    async fn lease_credential(
+        &self,
+        request: Request<proto::CredentialAsk>,
+    ) -> Answer<proto::CredentialAnswer> {
+        let gateway = Caller::of(&request)?.gateway()?;
+        let proto::CredentialAsk { upstream, version } = request.into_inner();
+        let upstream = text("upstream", &upstream)?;
+        let ask = CredentialAsk { upstream, version };
+        let lease = self.control.credential_lease(gateway, ask).await;
+        Ok(Response::new(lease.map_err(unavailable)?.into()))
     }
 
     async fn claim_tree(&self, request: Request<proto::TaskId>) -> Answer<proto::TreeAnswer> {

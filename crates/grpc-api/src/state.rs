@@ -36,6 +36,7 @@ pub(crate) fn change(before: Option<&ControlState>, state: &ControlState) -> pro
         servers_json: part(&state.servers, before.map(|b| &b.servers)),
         keys_json: part(&state.keys, before.map(|b| &b.keys)),
         cutoffs_json: to_json(&new.collect::<Vec<_>>()),
+        upstreams_json: part(&state.upstreams, before.map(|b| &b.upstreams)),
         approvals_json: part(&state.approvals, before.map(|b| &b.approvals)),
     }
 }
@@ -121,6 +122,11 @@ pub(crate) fn changed(
         issuer: needed("issuer", issuer)?,
         policy: part("policy", change.policy_json, before.map(|b| &b.policy))?,
         servers: part("servers", change.servers_json, before.map(|b| &b.servers))?,
+        upstreams: part(
+            "upstreams",
+            change.upstreams_json,
+            before.map(|b| &b.upstreams),
+        )?,
         keys: part("keys", change.keys_json, before.map(|b| &b.keys))?,
         cutoffs,
         approvals: part(

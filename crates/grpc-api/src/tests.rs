@@ -3,8 +3,9 @@
 mod asked;
 mod bounds;
 mod joining;
-mod rich;
+pub(crate) mod rich;
 mod routes;
+mod services;
 mod sessions;
 mod stopping;
 mod world;

@@ -6,9 +6,12 @@ mod kills;
 mod people;
 mod points;
 mod policy;
+mod proof;
 mod servers;
+mod services;
 mod tasks;
 mod token;
+mod upstreams;
 
 use aims_control::{Committed, ControlPlane};
 use aims_types::Revision;
@@ -40,13 +43,20 @@ impl Admin {
             .route("/v1/agents/{name}/suspend", post(agents::suspend))
             .route("/v1/agents/{name}/retire", post(agents::retire))
             .route("/v1/servers", get(servers::list).post(servers::register))
+            .route("/v1/services", get(services::list).post(services::register))
+            .route("/v1/services/{name}/retire", post(services::retire))
+            .route("/v1/upstreams", get(upstreams::list).post(upstreams::add))
+            .route("/v1/upstreams/{name}/rotate", post(upstreams::rotate))
+            .route("/v1/upstreams/{name}/retire", post(upstreams::retire))
             .route("/v1/policy", get(policy::current).post(policy::activate))
             .route("/v1/tasks", get(tasks::list).post(tasks::start))
             .route("/v1/tasks/{id}", get(tasks::show))
             .route("/v1/tasks/{id}/trace", get(tasks::trace))
+            .route("/v1/decisions/{id}/proof", get(proof::export))
             .route("/v1/tasks/{id}/end", post(tasks::end))
             .route("/v1/tasks/{id}/freeze", post(tasks::freeze))
             .route("/v1/tasks/{id}/resume", post(tasks::resume))
+            .route("/v1/tasks/{id}/erase", post(tasks::erase))
             .route("/v1/runs", post(tasks::run))
             .route("/v1/kills", post(kills::kill))
             .route("/v1/approvals", get(approvals::list))

@@ -1,4 +1,5 @@
-//! What anybody on the machine may read: health, metrics, the log's checkpoint and tiles.
+//! What anybody on the machine may read: health, metrics, the trust bundle, and of the log its
+//! checkpoint and tiles.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::Health;
 use crate::health::{live, told};
@@ -38,6 +40,7 @@ impl Public {
             .route("/live", get(live))
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
+            .route("/spiffe/bundle", get(bundle))
             .route("/log/checkpoint", get(checkpoint))
             .route("/log/tile/{*path}", get(tile))
             .with_state(self)
@@ -63,6 +66,24 @@ async fn checkpoint(State(public): State<Public>) -> Result<Response, Problem> {
         Ok(None) => Err(Problem::not_found("the log has no checkpoint yet")),
         Err(error) => {
             tracing::error!(%error, "the checkpoint can't be read");
+            Err(Problem::unavailable("the store does not answer"))
+        }
+    }
+}
+
+/// The trust bundle (SPIFFE Trust Domain and Bundle §4.1; Federation §5.1).
+async fn bundle(State(public): State<Public>) -> Result<Response, Problem> {
+    let document = match public.store.read().await {
+        Ok(mut reader) => aims_control::bundle_document(reader.as_mut()).await,
+        Err(error) => Err(error.into()),
+    };
+    match document {
+        Ok(document) => {
+            let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok((kind, document.to_string()).into_response())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the trust bundle can't be read");
             Err(Problem::unavailable("the store does not answer"))
         }
     }

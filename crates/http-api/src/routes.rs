@@ -7,9 +7,11 @@ pub enum Access {
     Open,
     /// A person with an enrolled key; the operation checks their role.
     Person,
+    /// A client with an enrolled key, which signs an assertion for each request.
+    Client,
 }
 
-/// One route of the admin API.
+/// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// HTTP method.
@@ -62,15 +64,24 @@ pub const ROUTES: &[Route] = &[
     change("/v1/agents/{name}/retire"),
     read("/v1/servers"),
     change("/v1/servers"),
+    read("/v1/services"),
+    change("/v1/services"),
+    change("/v1/services/{name}/retire"),
+    read("/v1/upstreams"),
+    change("/v1/upstreams"),
+    change("/v1/upstreams/{name}/rotate"),
+    change("/v1/upstreams/{name}/retire"),
     read("/v1/policy"),
     change("/v1/policy"),
     read("/v1/tasks"),
     change("/v1/tasks"),
     read("/v1/tasks/{id}"),
     read("/v1/tasks/{id}/trace"),
+    read("/v1/decisions/{id}/proof"),
     change("/v1/tasks/{id}/end"),
     change("/v1/tasks/{id}/freeze"),
     change("/v1/tasks/{id}/resume"),
+    change("/v1/tasks/{id}/erase"),
     change("/v1/runs"),
     change("/v1/kills"),
     read("/v1/approvals"),
@@ -78,4 +89,31 @@ pub const ROUTES: &[Route] = &[
     change("/v1/approvals/{id}/answer"),
     read("/v1/points"),
     change("/v1/join-tokens"),
+];
+
+const fn published(path: &'static str) -> Route {
+    Route {
+        method: "GET",
+        path,
+        access: Access::Open,
+        mutates: false,
+    }
+}
+
+const fn client(path: &'static str, mutates: bool) -> Route {
+    Route {
+        method: "POST",
+        path,
+        access: Access::Client,
+        mutates,
+    }
+}
+
+/// Every route of the OAuth endpoints on the network.
+pub const OAUTH_ROUTES: &[Route] = &[
+    published("/.well-known/oauth-authorization-server"),
+    published("/jwks.json"),
+    client("/token", true),
+    client("/introspect", false),
+    client("/revoke", true),
 ];

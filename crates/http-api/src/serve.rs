@@ -1,9 +1,11 @@
 //! Serving a router on a listener until it is told to stop; what is under way may end.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aims_tls::{WebAcceptor, WebStream};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,29 +27,86 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where connections come from.
 trait Accept: Send + Sync {
+    type Raw: Send + 'static;
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<Self::Raw>> + Send;
+
+    /// What makes a stream of it: not in the way of the next connection.
+    fn ready(&self) -> impl FnOnce(Self::Raw) -> ReadyFuture<Self::Stream> + Send + 'static;
+}
+
+type ReadyFuture<S> = Pin<Box<dyn Future<Output = Option<S>> + Send>>;
+
+/// A port whose connections begin with a handshake.
+struct Tls {
+    listener: TcpListener,
+    acceptor: WebAcceptor,
+}
+
+impl Accept for Tls {
+    type Raw = TcpStream;
+    type Stream = WebStream<TcpStream>;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn ready(&self) -> impl FnOnce(TcpStream) -> ReadyFuture<Self::Stream> + Send + 'static {
+        let acceptor = self.acceptor.clone();
+        |stream| {
+            Box::pin(async move {
+                match acceptor.accept(stream).await {
+                    Ok(stream) => Some(stream),
+                    Err(error) => {
+                        tracing::debug!(%error, "a handshake failed");
+                        None
+                    }
+                }
+            })
+        }
+    }
 }
 
 impl Accept for UnixListener {
+    type Raw = UnixStream;
     type Stream = UnixStream;
 
     async fn next(&self) -> io::Result<UnixStream> {
         self.accept().await.map(|(stream, _)| stream)
     }
+
+    fn ready(&self) -> impl FnOnce(UnixStream) -> ReadyFuture<UnixStream> + Send + 'static {
+        |stream| Box::pin(std::future::ready(Some(stream)))
+    }
 }
 
 impl Accept for TcpListener {
+    type Raw = TcpStream;
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<TcpStream> {
         self.accept().await.map(|(stream, _)| stream)
     }
+
+    fn ready(&self) -> impl FnOnce(TcpStream) -> ReadyFuture<TcpStream> + Send + 'static {
+        |stream| Box::pin(std::future::ready(Some(stream)))
+    }
 }
 
 /// Serves a Unix socket.
 pub async fn serve_unix(listener: UnixListener, router: Router, stopping: CancellationToken) {
+    serve(&listener, router, stopping).await;
+}
+
+/// Serves a TCP port over TLS, for clients that authenticate inside it.
+pub async fn serve_tls(
+    listener: TcpListener,
+    acceptor: WebAcceptor,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let listener = Tls { listener, acceptor };
     serve(&listener, router, stopping).await;
 }
 
@@ -65,9 +124,12 @@ async fn serve(listener: &impl Accept, router: Router, stopping: CancellationTok
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.next().await {
                 Ok(stream) => {
-                    let serving = serve_one(stream, router.clone(), stopping.clone());
+                    let (router, stopping) = (router.clone(), stopping.clone());
+                    let ready = listener.ready();
                     connections.spawn(async move {
-                        serving.await;
+                        if let Some(stream) = ready(stream).await {
+                            serve_one(stream, router, stopping).await;
+                        }
                         drop(place);
                     });
                 }

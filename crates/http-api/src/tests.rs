@@ -2,6 +2,7 @@
 
 mod bodies;
 mod credentials;
+mod oauth;
 mod people;
 mod public;
 mod stage;

@@ -8,6 +8,9 @@ pub const AUTHORIZATION_GRANT: &str = "authorization-grant+jwt";
 pub const CLIENT_AUTHENTICATION: &str = "client-authentication+jwt";
 /// DPoP proof (RFC 9449 §4.2).
 pub const DPOP: &str = "dpop+jwt";
+/// JWT-SVID (SPIFFE JWT-SVID §2.3), and what libraries write where they say no more of a token's
+/// kind (RFC 7519 §5.1).
+pub const JWT: &str = "JWT";
 /// Workload identity token (draft-ietf-wimse-workload-creds).
 pub const WORKLOAD_IDENTITY: &str = "wit+jwt";
 

@@ -2,7 +2,8 @@
 //!
 //! # In scope
 //! - [`MasterKey`]: 32 bytes in a file of its own, readable by its owner only;
-//! - [`KeyStore`]: one encrypted private key per file, bound to its id, purpose and algorithm.
+//! - [`KeyStore`]: one encrypted private key per file, bound to its id, purpose and algorithm;
+//! - data keys that lie elsewhere, sealed under the master key for one use and one subject.
 //!
 //! # Out of scope
 //! - what keys are used for; rotation; hardware modules; secrets of upstream servers.
@@ -31,12 +32,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod data;
 mod files;
 mod master;
 mod purpose;
 mod record;
 mod store;
 
+pub use data::{DATA_KEY_LEN, OpenDataKeyError, SEALED_DATA_KEY_LEN};
 pub use files::{FileError, UnsafeFile};
 pub use master::{CreateMasterKeyError, LoadMasterKeyError, MASTER_KEY_PREFIX, MasterKey};
 pub use purpose::{Purpose, UnknownPurpose};

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Purpose {
     /// Signs certificates.
     Ca,
+    /// Signs JWT-SVIDs.
+    JwtSvid,
     /// Signs tokens.
     Token,
     /// Signs grants of delegations.
@@ -22,13 +24,14 @@ pub enum Purpose {
 
 /// The text names no purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a purpose is `ca`, `token`, `grant`, `log`, `node` or `gateway`")]
+#[error("a purpose is `ca`, `jwt-svid`, `token`, `grant`, `log`, `node` or `gateway`")]
 pub struct UnknownPurpose;
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ca,
+        Self::JwtSvid,
         Self::Token,
         Self::Grant,
         Self::Log,
@@ -40,6 +43,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ca => "ca",
+            Self::JwtSvid => "jwt-svid",
             Self::Token => "token",
             Self::Grant => "grant",
             Self::Log => "log",

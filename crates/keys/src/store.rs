@@ -221,6 +221,10 @@ impl KeyStore {
         Ok(files::sync_directory(&self.directory)?)
     }
 
+    pub(crate) const fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
     fn seal_key(&self, id: Id<Key>) -> Result<SealKey, SealError> {
         self.master.derive(&format!("key/{id}"))
     }

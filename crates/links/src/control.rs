@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aims_model::approval::Asked;
 use aims_model::{
-    Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, Person, Point, PolicyVersion,
-    Posture, Task, ToolServer, Unaccounted,
+    Agent, Approval, CutOff, EnrolledKey, Evidence, EvidenceGap, MaterialKey, Person, Point,
+    PolicyVersion, Posture, Task, ToolServer, Unaccounted, Upstream,
 };
 use aims_types::{self as types, Digest, Gateway, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
@@ -148,6 +148,8 @@ pub struct ControlState {
     pub policy: Arc<PolicyVersion>,
     /// The registered tool servers with their pins.
     pub servers: Arc<Vec<ToolServer>>,
+    /// The upstreams that may be asked, without those that are retired.
+    pub upstreams: Arc<Vec<Upstream>>,
     /// The keys whose signatures count.
     pub keys: Arc<Vec<EnrolledKey>>,
     /// What is cut off.
@@ -240,6 +242,25 @@ pub enum TreeClaim {
     },
 }
 
+/// A gateway that wants to ask an upstream and lacks its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CredentialAsk {
+    /// The upstream.
+    pub upstream: Id<types::Upstream>,
+    /// The version that is in force at the gateway.
+    pub version: u32,
+}
+
+/// The credential of an upstream, as a gateway gets it for as long as its lease lasts. It opens for
+/// [`Upstream::binding`] alone, so that it can't go out to another host.
+#[derive(Debug, Clone)]
+pub struct CredentialLease {
+    /// The credential, sealed under `key`.
+    pub sealed: Vec<u8>,
+    /// The data key.
+    pub key: Secret<Vec<u8>>,
+}
+
 /// One hop of a chain with the facts that policies ask about its delegate.
 #[derive(Debug, Clone)]
 pub struct ChainHop {
@@ -256,6 +277,9 @@ pub struct Chain {
     pub person: Person,
     /// The hops.
     pub hops: Vec<ChainHop>,
+    /// The key that seals what decisions under it use. It is the task's; a gateway holds it in
+    /// memory alone, so that its log can be read by nobody after the server erased the key.
+    pub materials: MaterialKey,
 }
 
 /// What policies ask about an agent.
@@ -280,8 +304,9 @@ pub struct ShippedRecord {
     pub seq: u64,
     /// The canonical record.
     pub record: Vec<u8>,
-    /// What a decision used: salt and canonical bytes, committed to by the record.
-    pub material: Option<([u8; 16], Vec<u8>)>,
+    /// What a decision used, committed to by the record and sealed under the key of its task
+    /// ([`MaterialKey::seal`]).
+    pub material: Option<Vec<u8>>,
 }
 
 /// The server, as nodes and gateways see it.
@@ -328,7 +353,8 @@ pub trait Control: Send + Sync {
     /// The token endpoint (RFC 8693, RFC 7523).
     async fn token(&self, call: TokenCall) -> Result<TokenReply, LinkError>;
 
-    /// The chain that ends in the grant with this digest; `None` if there is none.
+    /// The chain that ends in the grant with this digest; `None` if there is none, or if what
+    /// belongs to its task was erased.
     async fn chain(&self, leaf: Digest) -> Result<Option<Chain>, LinkError>;
 
     /// Takes over records of a gateway's log, in order; returns the last number taken over.
@@ -355,6 +381,14 @@ pub trait Control: Send + Sync {
 
     /// A request for approval as it stands.
     async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError>;
+
+    /// Hands the credential of an upstream to a gateway that holds a lease, on record. A version
+    /// that is not in force any more is refused.
+    async fn credential_lease(
+        &self,
+        gateway: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError>;
 
     /// Makes the gateway the owner of a task's delegation tree, or says who is.
     async fn tree_claim(

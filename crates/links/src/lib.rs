@@ -7,6 +7,7 @@
 //! # In scope
 //! - [`Control`]: what the server does for nodes and gateways;
 //! - [`Endpoint`]: what a gateway does for nodes; [`Enforce`]: what it does for the server;
+//! - [`Services`]: what the server does for nodes on behalf of services that others start;
 //! - [`Vouch`]: what a node does for the server;
 //! - [`Admit`]: how nodes and gateways come to be linked with the server.
 //!
@@ -16,17 +17,20 @@
 mod admit;
 mod control;
 mod enforce;
+mod services;
 mod vouch;
 
 pub use admit::{Admit, JoinAsk, Joined, Svid};
 pub use control::{
-    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree, PrincipalFacts, Refusal,
-    RequestedRun, ShippedRecord, Telling, TokenCall, TokenReply, TreeClaim, TreeGrant,
+    Attestation, Chain, ChainHop, Control, ControlState, CredentialAsk, CredentialLease,
+    DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree,
+    PrincipalFacts, Refusal, RequestedRun, ShippedRecord, Telling, TokenCall, TokenReply,
+    TreeClaim, TreeGrant,
 };
 pub use enforce::{
     Applied, Body, ConnectReply, Endpoint, Enforce, EnforceError, InspectError, Step, Tunnel,
 };
+pub use services::{JwtSvid, ServiceAttestation, ServiceCall, ServiceGrant, Services, TrustBundle};
 pub use vouch::{Cut, Vouch};
 
 /// The other side did not answer. Whether it acted is unknown.

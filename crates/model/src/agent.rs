@@ -22,9 +22,11 @@ pub struct Agent {
     pub purpose: Text,
     /// Where it runs: `production`, `staging`, …
     pub environment: Name,
-    /// What must be seen before anything is issued to it.
-    pub evidence: Expected,
-    /// The weakest walls it may run in.
+    /// What must be seen before anything is issued to it; absent for one that runs elsewhere and
+    /// holds a key of its own ([`Assurance::KeyHeld`]).
+    #[serde(default)]
+    pub evidence: Option<Expected>,
+    /// The weakest assurance at which anything is issued to it.
     pub assurance: Assurance,
     /// Where it stands in its life.
     pub stage: Stage,

@@ -1,5 +1,7 @@
 //! Instances: attested runs of agents.
 
+use std::str::FromStr;
+
 use aims_types::{Id, Node, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,11 @@ use crate::{Evidence, InvalidTransition};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Assurance {
+    /// Nothing was seen of the program: whoever asked holds a key that an operator enrolled.
+    KeyHeld,
+    /// Started by others and seen from outside: who connected, as the kernel says it, and the
+    /// digest of the executable. What else runs in the process is not known.
+    Observed,
     /// Started by AIMS inside walls it built; digests taken of what runs there.
     Confined,
 }
@@ -17,8 +24,26 @@ impl Assurance {
     /// The level as records and policies write it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::KeyHeld => "key_held",
+            Self::Observed => "observed",
             Self::Confined => "confined",
         }
+    }
+}
+
+/// There is no assurance level of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the assurance levels are `key_held` and `confined`")]
+pub struct UnknownAssurance;
+
+impl FromStr for Assurance {
+    type Err = UnknownAssurance;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::KeyHeld, Self::Confined]
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or(UnknownAssurance)
     }
 }
 
@@ -48,16 +73,26 @@ pub struct Instance {
     pub task: Id<aims_types::Task>,
     /// The launch that a person asked for.
     pub run: Id<aims_types::Run>,
-    /// The node that vouches for it.
-    pub node: Id<Node>,
-    /// What was seen.
-    pub posture: Posture,
-    /// RFC 7638 thumbprint of the key that the node holds for it.
+    /// The node that vouches for it; absent for one that runs elsewhere and proves its key itself.
+    #[serde(default)]
+    pub node: Option<Id<Node>>,
+    /// What the node saw; absent where nothing was seen.
+    #[serde(default)]
+    pub posture: Option<Posture>,
+    /// RFC 7638 thumbprint of the key that is held for it, by the node or by itself.
     pub jkt: String,
     /// That key's public half, as canonical JWK text (RFC 7517).
     pub jwk: String,
     /// Where it stands in its life.
     pub stage: Stage,
+}
+
+impl Instance {
+    /// How strongly its evidence binds it to its identity.
+    pub fn assurance(&self) -> Assurance {
+        let seen = self.posture.as_ref();
+        seen.map_or(Assurance::KeyHeld, |posture| posture.assurance)
+    }
 }
 
 /// The life of an instance: `live → ended`.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum KeyPurpose {
     /// Certificates of servers, nodes and gateways (X.509-SVIDs).
     Ca,
+    /// JWT-SVIDs of services.
+    JwtSvid,
     /// Access tokens and instance credentials.
     Token,
     /// Grants.
@@ -21,6 +23,8 @@ pub enum KeyPurpose {
     Gateway,
     /// What a person asks for and consents to.
     Person,
+    /// What an agent that runs elsewhere asks for.
+    Agent,
 }
 
 impl KeyPurpose {
@@ -28,12 +32,14 @@ impl KeyPurpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ca => "ca",
+            Self::JwtSvid => "jwt_svid",
             Self::Token => "token",
             Self::Grant => "grant",
             Self::Log => "log",
             Self::Node => "node",
             Self::Gateway => "gateway",
             Self::Person => "person",
+            Self::Agent => "agent",
         }
     }
 }
@@ -50,6 +56,8 @@ pub enum KeyOwner {
     Gateway(Id<Gateway>),
     /// A person's.
     Person(Id<Person>),
+    /// An agent's that runs elsewhere.
+    Agent(Id<aims_types::Agent>),
 }
 
 /// A public key that AIMS accepts signatures of.

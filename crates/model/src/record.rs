@@ -62,10 +62,30 @@ event_kinds! {
     AgentStageChanged = "agent.stage_changed",
     /// A tool server was registered.
     ServerRegistered = "server.registered",
+    /// An upstream was registered, with a credential that is on no record.
+    UpstreamRegistered = "upstream.registered",
+    /// The credential of an upstream was replaced.
+    UpstreamRotated = "upstream.rotated",
+    /// An upstream was retired: nothing is asked of it any more.
+    UpstreamRetired = "upstream.retired",
+    /// A gateway got the credential of an upstream, to be used toward its host alone.
+    UpstreamLeased = "upstream.leased",
     /// A policy version came into force.
     PolicyActivated = "policy.activated",
     /// A certificate was issued to a server, a node or a gateway.
     SvidIssued = "svid.issued",
+    /// A service was registered, with leave to export keys to exactly one executable.
+    ServiceRegistered = "service.registered",
+    /// A service was retired.
+    ServiceRetired = "service.retired",
+    /// A process of a service was attested.
+    ServiceAttested = "service.attested",
+    /// A process of a service ended, or is not what was attested any more.
+    ServiceEnded = "service.ended",
+    /// A certificate and its private key were handed to a process in the open.
+    KeyExported = "key.exported",
+    /// A JWT-SVID was handed to a process in the open.
+    JwtSvidIssued = "jwt_svid.issued",
     /// A token was made that lets one node or gateway join.
     JoinAllowed = "join.allowed",
     /// A task was started, with its root delegation.
@@ -76,6 +96,8 @@ event_kinds! {
     TaskFrozen = "task.frozen",
     /// A frozen task was opened again.
     TaskResumed = "task.resumed",
+    /// What decisions of an ended task used was erased.
+    TaskErased = "task.erased",
     /// An agent handed a narrower piece of its authority to another.
     DelegationGranted = "delegation.granted",
     /// A delegation was refused: what was asked, which constraint failed.

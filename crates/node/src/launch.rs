@@ -76,7 +76,13 @@ impl Workshop {
         asked: Asked<'_>,
         stdio: Stdio3,
     ) -> Result<Built, Refusal> {
-        let expected = &order.agent.evidence;
+        let elsewhere = || {
+            refusal(
+                "runs_elsewhere",
+                "the agent runs elsewhere, with its own key",
+            )
+        };
+        let expected = order.agent.evidence.as_ref().ok_or_else(elsewhere)?;
         let command = Command::read(expected, asked.argv, asked.cwd)?;
         let files = declared_files(expected, &command);
         let found = asked

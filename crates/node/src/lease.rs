@@ -1,12 +1,13 @@
 //! The node's lease: what it vouches for lives only while it is held.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aims_lease::{Granted, Holder, NotHeld, Terms};
 use aims_links::{Control, LeaseAsk, LeaseGrant, LinkError};
 use aims_model::Point;
 use aims_types::{Clock, Entropy, EntropyError, Revision, Timestamp};
+use aims_workload::WorkloadApi;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -135,7 +136,7 @@ impl Lease {
     }
 
     /// Ends everything when the lease ends, each time that it does.
-    pub(crate) async fn guard(&self, lives: &Lives) {
+    pub(crate) async fn guard(&self, lives: &Lives, workloads: &OnceLock<WorkloadApi>) {
         loop {
             while self.check().is_err() {
                 sleep(LOOK_EVERY).await;
@@ -149,8 +150,9 @@ impl Lease {
             };
             metrics::gauge!("aims_node_lease_held").set(0.0);
             metrics::counter!("aims_node_leases_lost_total").increment(1);
+            let processes = workloads.get().map_or(0, WorkloadApi::end_all);
             let ended = lives.end_all().await;
-            tracing::warn!(%why, ended, "the lease is lost; what ran here was ended");
+            tracing::warn!(%why, ended, processes, "the lease is lost; what ran here was ended");
         }
     }
 

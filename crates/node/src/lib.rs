@@ -5,6 +5,7 @@
 //! - the instance's key, its workload identity token and access tokens; none enters the walls;
 //! - sub-agents that an instance asks for through its door;
 //! - the lease: what the node vouches for ends when the server does not answer any more;
+//! - the SPIFFE Workload API for services that others start ([`Node::serve_workloads`]);
 //! - the door: the one way out of the walls, where each request gets its token and proof.
 //!
 //! # Out of scope
@@ -27,7 +28,9 @@ mod node;
 pub mod run;
 mod starting;
 mod subagent;
+mod target;
 mod uids;
+mod workloads;
 
 pub use callers::LAUNCHES_UNDER_WAY_MAX;
 pub use launch::{DOOR_PORT, DOOR_SOCKET};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aims_crypto::Signer;
@@ -14,6 +14,7 @@ use aims_model::receipt::Ended;
 use aims_types::{Clock, Entropy, Id, Instance, Node as NodeKind, Revision, SpiffeId};
 use aims_walls::stage::Stage;
 use aims_walls::{Launcher, Stdio3};
+use aims_workload::WorkloadApi;
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -73,6 +74,8 @@ pub struct Node {
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) lives: Lives,
     pub(crate) lease: Lease,
+    /// The SPIFFE Workload API, where it is served.
+    pub(crate) workloads: OnceLock<WorkloadApi>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
 }
@@ -117,6 +120,7 @@ impl Node {
             admissions: Arc::default(),
             lives: Lives::default(),
             lease,
+            workloads: OnceLock::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -143,7 +147,7 @@ impl Node {
         let until = self.stopping.clone();
         self.tasks.spawn(async move {
             until
-                .run_until_cancelled(node.lease.guard(&node.lives))
+                .run_until_cancelled(node.lease.guard(&node.lives, &node.workloads))
                 .await;
         });
         let accepting = async {
@@ -170,6 +174,9 @@ impl Node {
     /// Ends every instance, tells the server, and returns when all is done.
     pub async fn drain(&self) {
         self.stopping.cancel();
+        if let Some(workloads) = self.workloads.get() {
+            workloads.drain().await;
+        }
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -240,6 +247,8 @@ impl Node {
 impl Vouch for Node {
     async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
         let now = self.lease.wall().unwrap_or_else(|| self.clock.now());
+        let processes = self.workloads.get();
+        let processes = processes.map_or(0, |workloads| workloads.cut(&cut.instances));
         let (ended, over) = self.lives.end(&cut.instances, now).await;
         if !over.is_empty() {
             let stopping = self.stopping.clone();
@@ -252,7 +261,7 @@ impl Vouch for Node {
         self.config.enrolled.replace(cut.revision, gateways).await;
         self.lease.is_in_force(cut.revision);
         Ok(Ended {
-            instances: u32::try_from(ended).unwrap_or(u32::MAX),
+            instances: u32::try_from(ended + processes).unwrap_or(u32::MAX),
             ..Ended::default()
         })
     }

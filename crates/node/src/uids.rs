@@ -30,6 +30,11 @@ impl Uids {
         Arc::new(Self { base, count, state })
     }
 
+    /// The whole reserved range.
+    pub(crate) const fn reserved(&self) -> std::ops::Range<u32> {
+        self.base..self.base.saturating_add(self.count)
+    }
+
     /// The next free one; `None` if all are taken. One that was given back comes last, so that
     /// what an instance may have left behind belongs to nobody for as long as possible.
     pub(crate) fn take(self: &Arc<Self>) -> Option<HostUid> {

@@ -29,11 +29,18 @@ const INSTANCE: &str = "aims_instance";
 const CHAIN: &str = "aims_chain";
 const CHAIN_HASH: &str = "aims_chain_hash";
 const REVISION: &str = "aims_rev";
+const ASSURANCE: &str = "aims_assurance";
 const DETAILS: &str = "authorization_details";
 /// Claims that a person's token must not have: they would make it look like an instance's.
-const INSTANCE_ONLY: [&str; 7] = [TASK, INSTANCE, CHAIN, CHAIN_HASH, REVISION, DETAILS, "act"];
+const INSTANCE_ONLY: [&str; 8] = [
+    TASK, INSTANCE, CHAIN, CHAIN_HASH, REVISION, ASSURANCE, DETAILS, "act",
+];
 
 /// An access token.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "tokens are read one at a time, and nearly all are an instance's"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessToken {
     /// For an instance that works on a task.
@@ -76,6 +83,8 @@ pub struct InstanceToken {
     pub task: Id<Task>,
     /// The instance.
     pub instance: Id<Instance>,
+    /// How strongly the evidence binds the instance to its identity, by name.
+    pub assurance: String,
     /// The digests of the signed grants, root first.
     pub chain: Chain,
     /// The revision at which the token was minted: cut-offs at or after it end the token.
@@ -299,6 +308,7 @@ impl InstanceToken {
             .with(CHAIN, self.chain.to_value())
             .with(CHAIN_HASH, self.chain.commitment().to_string())
             .with(REVISION, self.revision.number())
+            .with(ASSURANCE, self.assurance.as_str())
     }
 
     fn read(common: TokenCommon, claims: &Claims) -> Result<Self, AccessTokenError> {
@@ -315,6 +325,7 @@ impl InstanceToken {
             authorization_details: details.clone(),
             task: claims.parse(TASK)?,
             instance: claims.parse(INSTANCE)?,
+            assurance: claims.text(ASSURANCE)?.to_owned(),
             chain,
             revision: Revision::new(claims.number(REVISION)?),
         })

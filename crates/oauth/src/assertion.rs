@@ -121,6 +121,19 @@ impl UnverifiedClientAssertion {
             .verify(key, typ::CLIENT_AUTHENTICATION, expect)
             .map(ClientAssertion)
     }
+
+    /// Verifies an assertion that a public library may have written: without its type, which
+    /// rfc7523bis §4 lets a server accept, since the audience is the issuer identifier alone. The
+    /// key has to be enrolled for client authentication and nothing else.
+    pub fn verify_of_library(
+        &self,
+        key: &PublicKey,
+        expect: &AssertionExpect<'_>,
+    ) -> Result<ClientAssertion, AssertionError> {
+        let jws = &self.0.jws;
+        let claims = jws.verify_of_library(key, typ::CLIENT_AUTHENTICATION)?;
+        check(&claims, expect).map(ClientAssertion)
+    }
 }
 
 impl ClientAssertion {

@@ -16,6 +16,8 @@ pub enum ChallengeError {
     InvalidToken,
     /// The proof is not valid (RFC 9449 §7.1).
     InvalidDpopProof,
+    /// The proof has no nonce of ours, or an old one (RFC 9449 §9).
+    UseDpopNonce,
     /// The token does not suffice (RFC 6750 §3.1).
     InsufficientScope,
 }
@@ -40,6 +42,7 @@ impl ChallengeError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope => "insufficient_scope",
         }
     }
@@ -48,7 +51,7 @@ impl ChallengeError {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::InvalidToken | Self::InvalidDpopProof => 401,
+            Self::InvalidToken | Self::InvalidDpopProof | Self::UseDpopNonce => 401,
             Self::InsufficientScope => 403,
         }
     }
@@ -103,11 +106,14 @@ mod tests {
 
     #[test]
     fn errors_have_their_status() {
-        use ChallengeError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken};
+        use ChallengeError::{
+            InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce,
+        };
         for (error, status) in [
             (InvalidRequest, 400),
             (InvalidToken, 401),
             (InvalidDpopProof, 401),
+            (UseDpopNonce, 401),
             (InsufficientScope, 403),
         ] {
             let challenge = Challenge {

@@ -129,8 +129,8 @@ impl Proof<'_> {
     }
 
     /// Checks a proof as RFC 9449 §4.3 says, except that there is exactly one `DPoP` header
-    /// (check 1), which only who sees the request can say, and the `nonce` (check 10), which we
-    /// never ask for.
+    /// (check 1), which only who sees the request can say, and the `nonce` (check 10), which is
+    /// asked for on the network alone, by [`crate::Nonces`].
     pub fn verify(text: &str, expect: &Expect<'_>) -> Result<VerifiedProof, DpopError> {
         let (claims, key) = Jws::parse(text, &JwsLimits::PROOF)?.verify_embedded(typ::DPOP)?;
         let jti = life::jti(&claims)?.to_owned();

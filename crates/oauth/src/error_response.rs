@@ -34,6 +34,8 @@ pub enum ErrorCode {
     InvalidAuthorizationDetails,
     /// The proof of possession is not valid (RFC 9449 §5).
     InvalidDpopProof,
+    /// The proof has no nonce of ours, or an old one (RFC 9449 §8).
+    UseDpopNonce,
     /// The actor may not act for the subject (draft-mcguinness-oauth-actor-profile).
     ActorUnauthorized,
 }
@@ -58,7 +60,7 @@ pub enum ParseErrorResponseError {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -68,6 +70,7 @@ impl ErrorCode {
         Self::InvalidTarget,
         Self::InvalidAuthorizationDetails,
         Self::InvalidDpopProof,
+        Self::UseDpopNonce,
         Self::ActorUnauthorized,
     ];
 
@@ -83,6 +86,7 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ActorUnauthorized => "actor_unauthorized",
         }
     }

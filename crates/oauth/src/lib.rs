@@ -8,22 +8,24 @@
 //! - [`WorkloadIdentity`]: the workload identity token of an instance;
 //! - [`TokenRequest`], [`TokenResponse`], [`ErrorResponse`]: the messages of the token endpoint;
 //! - [`AccessToken`]: what a resource reads, and [`authenticate`]: token and proof together;
-//! - [`Challenge`], metadata documents, well-known URLs.
+//! - [`ReceivedTokenHandle`], [`active`] and [`inactive`]: introspection and revocation;
+//! - [`Challenge`], [`Nonces`], metadata documents, well-known URLs.
 //!
 //! # Out of scope
-//! - the authorization endpoint, refresh tokens, bearer tokens, introspection: AIMS has none;
+//! - the authorization endpoint, refresh tokens, bearer tokens: AIMS has none;
 //! - policy, revocation, storage of replay state across processes, HTTP itself.
 //!
 //! # Specifications
-//! - RFC 6749 §5, OAuth 2.1 (draft of 2026-05), RFC 7519, RFC 7523 with
-//!   draft-ietf-oauth-rfc7523bis-11, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9396, RFC 9449,
-//!   RFC 9728, draft-ietf-wimse-workload-creds (2026-08), draft-mcguinness-oauth-actor-profile.
+//! - RFC 6749 §4.4 and §5, OAuth 2.1 (draft of 2026-05), RFC 7009, RFC 7519, RFC 7662, RFC 7523
+//!   with draft-ietf-oauth-rfc7523bis-11, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9396,
+//!   RFC 9449, RFC 9728, draft-ietf-wimse-workload-creds (2026-08),
+//!   draft-mcguinness-oauth-actor-profile.
 //!
 //! # Limits
 //! - [`ACT_DEPTH_MAX`], [`CHAIN_LEN_MAX`], [`ACCESS_TOKEN_LIFE_MAX`], [`ASSERTION_LIFE_MAX`],
 //!   [`WORKLOAD_IDENTITY_LIFE_MAX`], [`FORM_LEN_MAX`], [`FORM_PARAMETERS_MAX`],
 //!   [`AUTHORIZATION_DETAILS_LEN_MAX`], [`AUTHORIZATION_DETAILS_MAX`], [`JTI_LEN_MAX`],
-//!   [`dpop::PROOF_WINDOW`], [`CLOCK_LEEWAY`].
+//!   [`dpop::PROOF_WINDOW`], [`NONCE_LIFE`], [`CLOCK_LEEWAY`].
 //!
 //! ```
 //! use aims_crypto::{Alg, SigningKey};
@@ -59,9 +61,12 @@ mod details;
 pub mod dpop;
 mod error_response;
 mod form;
+mod introspection;
 mod life;
 mod metadata;
+mod nonce;
 mod replay;
+mod token_handle;
 mod token_request;
 mod token_response;
 mod token_type;
@@ -88,14 +93,17 @@ pub use details::{
 };
 pub use error_response::{ErrorCode, ErrorResponse, ParseErrorResponseError};
 pub use form::{FORM_LEN_MAX, FORM_PARAMETERS_MAX, FormError};
+pub use introspection::{active, inactive};
 pub use life::{CLOCK_LEEWAY, JTI_LEN_MAX, LifeError};
 pub use metadata::{
     AuthorizationServerMetadata, MetadataError, ProtectedResourceMetadata, WellKnown, well_known,
 };
+pub use nonce::{NONCE_LIFE, NonceError, Nonces};
 pub use replay::{ReplayCache, ReplayError, UseOnce};
+pub use token_handle::{ReceivedTokenHandle, invalid_client};
 pub use token_request::{
-    ClientCredential, ReceivedTokenRequest, TokenExchange, TokenRequest, TokenRequestError,
-    TypedToken,
+    ClientCredential, ClientCredentials, ReceivedTokenRequest, TokenExchange, TokenRequest,
+    TokenRequestError, TypedToken,
 };
 pub use token_response::{ParseTokenResponseError, TokenResponse};
 pub use token_type::{TokenType, UnknownTokenType};

@@ -7,6 +7,9 @@ const AUTHORIZATION_SERVERS_MAX: usize = 16;
 /// The algorithms of assertions and proofs.
 const SIGNING_ALGS: [&str; 3] = ["ES256", "EdDSA", "Ed25519"];
 
+/// How clients authenticate (RFC 7523 §2.2).
+const METHODS: [&str; 1] = ["private_key_jwt"];
+
 /// A well-known document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WellKnown {
@@ -25,6 +28,10 @@ pub struct AuthorizationServerMetadata {
     pub token_endpoint: String,
     /// Its keys.
     pub jwks_uri: String,
+    /// Where resource servers ask about tokens (RFC 7662).
+    pub introspection_endpoint: String,
+    /// Where clients give tokens back (RFC 7009).
+    pub revocation_endpoint: String,
     /// The types of authority it knows (RFC 9396 §10).
     pub authorization_details_types: Vec<String>,
 }
@@ -81,20 +88,38 @@ impl AuthorizationServerMetadata {
             .with("issuer", self.issuer.as_str())
             .with("token_endpoint", self.token_endpoint.as_str())
             .with("jwks_uri", self.jwks_uri.as_str())
+            .with(
+                "introspection_endpoint",
+                self.introspection_endpoint.as_str(),
+            )
+            .with("revocation_endpoint", self.revocation_endpoint.as_str())
             .with("response_types_supported", Value::Array(Vec::new()))
             .with(
                 "grant_types_supported",
                 strings(&[
+                    "client_credentials",
                     "urn:ietf:params:oauth:grant-type:token-exchange",
-                    "urn:ietf:params:oauth:grant-type:jwt-bearer",
                 ]),
             )
-            .with(
-                "token_endpoint_auth_methods_supported",
-                strings(&["private_key_jwt"]),
-            )
+            .with("token_endpoint_auth_methods_supported", strings(&METHODS))
             .with(
                 "token_endpoint_auth_signing_alg_values_supported",
+                strings(&SIGNING_ALGS),
+            )
+            .with(
+                "introspection_endpoint_auth_methods_supported",
+                strings(&METHODS),
+            )
+            .with(
+                "introspection_endpoint_auth_signing_alg_values_supported",
+                strings(&SIGNING_ALGS),
+            )
+            .with(
+                "revocation_endpoint_auth_methods_supported",
+                strings(&METHODS),
+            )
+            .with(
+                "revocation_endpoint_auth_signing_alg_values_supported",
                 strings(&SIGNING_ALGS),
             )
             .with("dpop_signing_alg_values_supported", strings(&SIGNING_ALGS))
@@ -116,6 +141,8 @@ impl AuthorizationServerMetadata {
             issuer: found,
             token_endpoint: text(&value, "token_endpoint")?,
             jwks_uri: text(&value, "jwks_uri")?,
+            introspection_endpoint: text(&value, "introspection_endpoint")?,
+            revocation_endpoint: text(&value, "revocation_endpoint")?,
             authorization_details_types: texts(&value, "authorization_details_types_supported")?,
         })
     }
@@ -199,6 +226,8 @@ mod tests {
             issuer: "https://aims.example".to_owned(),
             token_endpoint: "https://aims.example/token".to_owned(),
             jwks_uri: "https://aims.example/jwks.json".to_owned(),
+            introspection_endpoint: "https://aims.example/introspect".to_owned(),
+            revocation_endpoint: "https://aims.example/revoke".to_owned(),
             authorization_details_types: vec!["mcp_tool".to_owned()],
         }
     }

@@ -14,6 +14,10 @@ use crate::token_type::TokenType;
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// `grant_type` of an assertion as a grant (RFC 7523 §2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// `grant_type` of a client that asks for itself (RFC 6749 §4.4).
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// The parameter that names the task a client works on.
+const TASK: &str = "aims_task";
 /// `client_assertion_type` of a JWT (RFC 7523 §2.2).
 const CLIENT_ASSERTION_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Longest `resource`, `audience`, `client_id`, `scope`.
@@ -24,6 +28,8 @@ const VALUE_LEN_MAX: usize = 2048;
 pub enum TokenRequest {
     /// A token for a token.
     Exchange(Box<TokenExchange>),
+    /// A token for a client that works on a task (RFC 6749 §4.4).
+    ClientCredentials(Box<ClientCredentials>),
     /// A token for a signed assertion of a person.
     JwtBearer {
         /// The assertion.
@@ -56,6 +62,19 @@ pub struct TokenExchange {
     pub resource: Option<String>,
     /// The logical name of the resource (RFC 8693 §2.1).
     pub audience: Option<String>,
+    /// The scope asked for.
+    pub scope: Option<String>,
+    /// The authority asked for (RFC 9396 §6), in its right form.
+    pub authorization_details: Option<Value>,
+}
+
+/// A client that asks for a token to work on a task with.
+#[derive(Debug)]
+pub struct ClientCredentials {
+    /// The task, by its id (`aims_task`).
+    pub task: Option<String>,
+    /// The resource the token is for (RFC 8707 §2).
+    pub resource: Option<String>,
     /// The scope asked for.
     pub scope: Option<String>,
     /// The authority asked for (RFC 9396 §6), in its right form.
@@ -96,7 +115,7 @@ pub enum TokenRequestError {
     #[error("the parameters `{0}` and `{1}` come together or not at all")]
     Unpaired(&'static str, &'static str),
     /// RFC 6749 §5.2.
-    #[error("this grant type is not supported; use token exchange or `jwt-bearer`")]
+    #[error("this grant type is not supported here; the metadata names those that are")]
     UnsupportedGrantType,
     /// RFC 7521 §4.2.1: only signed JWTs authenticate a client.
     #[error("clients authenticate with a signed JWT (`private_key_jwt`)")]
@@ -127,6 +146,9 @@ impl ReceivedTokenRequest {
         })?;
         let request = match form.get("grant_type") {
             Some(TOKEN_EXCHANGE) => TokenRequest::Exchange(Box::new(exchange(&form)?)),
+            Some(CLIENT_CREDENTIALS) => {
+                TokenRequest::ClientCredentials(Box::new(client_credentials(&form)?))
+            }
             Some(JWT_BEARER) => TokenRequest::JwtBearer {
                 assertion: secret(&form, "assertion")?,
                 scope: scope(&form)?,
@@ -147,6 +169,7 @@ impl TokenRequest {
         let mut form = Serializer::new(String::new());
         match self {
             Self::Exchange(exchange) => exchange.write(&mut form),
+            Self::ClientCredentials(asked) => asked.write(&mut form),
             Self::JwtBearer { assertion, scope } => {
                 form.append_pair("grant_type", JWT_BEARER);
                 form.append_pair("assertion", assertion.expose());
@@ -185,6 +208,18 @@ impl TokenExchange {
     }
 }
 
+impl ClientCredentials {
+    fn write(&self, form: &mut Serializer<'_, String>) {
+        form.append_pair("grant_type", CLIENT_CREDENTIALS);
+        append(form, TASK, self.task.as_deref());
+        append(form, "resource", self.resource.as_deref());
+        append(form, "scope", self.scope.as_deref());
+        if let Some(details) = &self.authorization_details {
+            form.append_pair("authorization_details", &details.to_string());
+        }
+    }
+}
+
 impl TokenRequestError {
     /// The answer of the token endpoint (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2,
     /// RFC 9396 §5).
@@ -205,9 +240,6 @@ impl TokenRequestError {
 
 fn exchange(form: &Form) -> Result<TokenExchange, TokenRequestError> {
     let subject = typed(form, "subject_token", "subject_token_type")?;
-    let details = form
-        .get("authorization_details")
-        .map(parse_authorization_details);
     Ok(TokenExchange {
         subject: subject.ok_or(TokenRequestError::Missing("subject_token"))?,
         actor: typed(form, "actor_token", "actor_token_type")?,
@@ -215,8 +247,24 @@ fn exchange(form: &Form) -> Result<TokenExchange, TokenRequestError> {
         resource: resource(form)?,
         audience: short(form, "audience")?,
         scope: scope(form)?,
-        authorization_details: details.transpose()?,
+        authorization_details: details(form)?,
     })
+}
+
+fn client_credentials(form: &Form) -> Result<ClientCredentials, TokenRequestError> {
+    Ok(ClientCredentials {
+        task: short(form, TASK)?,
+        resource: resource(form)?,
+        scope: scope(form)?,
+        authorization_details: details(form)?,
+    })
+}
+
+fn details(form: &Form) -> Result<Option<Value>, TokenRequestError> {
+    let details = form
+        .get("authorization_details")
+        .map(parse_authorization_details);
+    Ok(details.transpose()?)
 }
 
 /// RFC 8693 §2.1: a token and its type come together.
@@ -286,7 +334,8 @@ fn scope(form: &Form) -> Result<Option<String>, TokenRequestError> {
     }
 }
 
-fn client(form: &Form) -> Result<Option<ClientCredential>, TokenRequestError> {
+/// How the client authenticates, if it does.
+pub(crate) fn client(form: &Form) -> Result<Option<ClientCredential>, TokenRequestError> {
     const ASSERTION: &str = "client_assertion";
     const ASSERTION_TYPE: &str = "client_assertion_type";
     if form.get("client_secret").is_some() {

@@ -16,11 +16,12 @@ pub use self::annotations::{DESCRIPTION_LEN_MAX, RequirementKind};
 use self::errors::Source;
 pub use self::errors::{PolicyError, PolicyErrors};
 use crate::Schema;
+use crate::reduce::Reductions;
 
 /// Longest policy text, in bytes.
 pub const POLICY_TEXT_LEN_MAX: usize = 1 << 20;
-/// Most policies in one set: evaluation walks all of them.
-pub const POLICIES_MAX: usize = 4096;
+/// Most policies in one set: all are walked the first time that a principal meets a resource.
+pub const POLICIES_MAX: usize = 10_000;
 /// Longest single policy, in bytes.
 pub const POLICY_LEN_MAX: usize = 16 << 10;
 /// Most of the characters `&|+-*.` in one policy, outside of texts and comments. Parser, validator
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     /// Requirements; all have the effect `permit`, which here says "applies".
     pub(crate) requirements: cedar_policy::PolicySet,
     pub(crate) known: HashMap<PolicyId, Known>,
+    /// What the policies come down to for those who asked.
+    pub(crate) reductions: Reductions,
     counts_calls: bool,
     text: String,
     warnings: Vec<PolicyError>,
@@ -74,7 +77,7 @@ impl PolicySet {
             return Err(source.whole("templates are not supported; write a policy for each case"));
         }
         if parsed.num_of_policies() > POLICIES_MAX {
-            return Err(source.whole("more than 4096 policies in one set"));
+            return Err(source.whole("more than 10000 policies in one set"));
         }
         let mut sorted = Sorted::default();
         let mut errors = Vec::new();
@@ -110,6 +113,7 @@ impl PolicySet {
             rules,
             requirements,
             known,
+            reductions: Reductions::default(),
             counts_calls,
             text: text.to_owned(),
             warnings,

@@ -8,6 +8,7 @@ use cedar_policy::{
 };
 
 use crate::compile::{Inner, Known};
+use crate::reduce::{self, Key, Reduced};
 use crate::schema::{ActionEntities, Types, uid};
 use crate::{Action, PolicySet, Principal, Request, RequirementKind};
 
@@ -85,7 +86,7 @@ impl Verdict {
 /// a forbid or requirement that fails denies.
 pub fn evaluate(policies: &PolicySet, request: &Request<'_>) -> Verdict {
     let inner = policies.inner();
-    let (query, entities) = match build(inner, request) {
+    let built = match Built::of(inner, request) {
         Ok(built) => built,
         Err(message) => {
             let errors = vec![EvaluationError {
@@ -95,9 +96,14 @@ pub fn evaluate(policies: &PolicySet, request: &Request<'_>) -> Verdict {
             return Verdict::deny(DenyReason::Error(errors.clone()), errors);
         }
     };
-    let rules = inner
-        .authorizer
-        .is_authorized(&query, &inner.rules, &entities);
+    let reduced = inner.reductions.of(Key::of(request), inner, &built.known());
+    verdict(inner, &reduced, &built)
+}
+
+/// The verdict of these of the policies.
+fn verdict(inner: &Inner, reduced: &Reduced, built: &Built) -> Verdict {
+    let authorizer = &inner.authorizer;
+    let rules = authorizer.is_authorized(&built.query, &reduced.rules, &built.entities);
     let (errors, fatal) = inner.errors(&rules);
     let matching = inner.matching(&rules);
     let (forbids, permits): (Vec<_>, Vec<_>) = matching.into_iter().partition(|k| k.forbids);
@@ -111,9 +117,7 @@ pub fn evaluate(policies: &PolicySet, request: &Request<'_>) -> Verdict {
     if permits.is_empty() || rules.decision() != cedar_policy::Decision::Allow {
         return Verdict::deny(DenyReason::NoPermit, errors);
     }
-    let required = inner
-        .authorizer
-        .is_authorized(&query, &inner.requirements, &entities);
+    let required = authorizer.is_authorized(&built.query, &reduced.requirements, &built.entities);
     let (_, fatal) = inner.errors(&required);
     if !fatal.is_empty() {
         let errors = errors.into_iter().chain(fatal.iter().cloned()).collect();
@@ -175,61 +179,100 @@ fn ids(known: &[&Known]) -> Vec<Name> {
 }
 
 /// The request and its entities as Cedar takes them, without a text in between.
-fn build(
-    inner: &Inner,
-    request: &Request<'_>,
-) -> Result<(cedar_policy::Request, Entities), String> {
-    let schema = inner.schema.inner();
-    let types = &schema.types;
-    let task = uid(&types.task, &request.task.id.to_string());
-    let calls = RestrictedExpression::new_long(request.session.calls.into());
-    let mut context = vec![
-        ("task", RestrictedExpression::new_entity_uid(task.clone())),
-        ("session", record([("calls", calls)])?),
-        (
-            "posture",
-            record([("assurance", text(request.posture.assurance))])?,
-        ),
-    ];
-    let (principal, mut entities) = principal_entities(types, &request.principal)?;
-    let purpose = [("purpose", text(request.task.purpose))];
-    entities.push(entity(&task, purpose)?);
-    let (target, resource): (&ActionEntities, EntityUid) = match request.action {
-        Action::CallTool {
-            server,
-            tool,
-            arguments,
-        } => {
-            let tool = inner.schema.tool(server, tool);
-            let tool =
-                tool.ok_or("the tool is not in the schema that the policies were written for")?;
-            let arguments = tool
-                .arguments
-                .convert(arguments)
-                .map_err(|e| e.to_string())?;
-            context.push(("arguments", arguments));
-            (&tool.call, tool.resource.clone())
+struct Built {
+    query: cedar_policy::Request,
+    entities: Entities,
+    principal: EntityUid,
+    action: EntityUid,
+    resource: EntityUid,
+    /// The entities but those that only the context leads to.
+    known: Vec<Entity>,
+}
+
+impl Built {
+    fn of(inner: &Inner, request: &Request<'_>) -> Result<Self, String> {
+        let schema = inner.schema.inner();
+        let types = &schema.types;
+        let task = uid(&types.task, &request.task.id.to_string());
+        let calls = RestrictedExpression::new_long(request.session.calls.into());
+        let mut context = vec![
+            ("task", RestrictedExpression::new_entity_uid(task.clone())),
+            ("session", record([("calls", calls)])?),
+            (
+                "posture",
+                record([("assurance", text(request.posture.assurance))])?,
+            ),
+        ];
+        let (principal, mut known) = principal_entities(types, &request.principal)?;
+        let (target, resource): (&ActionEntities, EntityUid) = match request.action {
+            Action::CallTool {
+                server,
+                tool,
+                arguments,
+            } => {
+                let tool = inner.schema.tool(server, tool);
+                let tool =
+                    tool.ok_or("the tool is not in the schema that the policies were written for")?;
+                let arguments = tool
+                    .arguments
+                    .convert(arguments)
+                    .map_err(|e| e.to_string())?;
+                context.push(("arguments", arguments));
+                (&tool.call, tool.resource.clone())
+            }
+            Action::Connect { host, port } => {
+                context.push(("port", RestrictedExpression::new_long(port.into())));
+                let resource = uid(&types.host, host);
+                known.push(entity(&resource, [("name", text(host))])?);
+                (&schema.connect, resource)
+            }
+            Action::Request {
+                upstream,
+                method,
+                path,
+            } => {
+                context.extend([("method", text(method)), ("path", text(path))]);
+                let resource = uid(&types.upstream, upstream.as_str());
+                known.push(entity(&resource, [("name", text(upstream.as_str()))])?);
+                (&schema.request, resource)
+            }
+        };
+        known.extend(target.entities.iter().cloned());
+        let task = entity(&task, [("purpose", text(request.task.purpose))])?;
+        let entities = Entities::from_entities(known.iter().cloned().chain([task]), None);
+        let action = target.action.clone();
+        Ok(Self {
+            query: cedar_policy::Request::new(
+                principal.clone(),
+                action.clone(),
+                resource.clone(),
+                in_context(context)?,
+                Some(&schema.cedar),
+            )
+            .map_err(|e| e.to_string())?,
+            entities: entities.map_err(|e| e.to_string())?,
+            principal,
+            action,
+            resource,
+            known,
+        })
+    }
+
+    fn known(&self) -> reduce::Known<'_> {
+        reduce::Known {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            entities: &self.known,
         }
-        Action::Connect { host, port } => {
-            context.push(("port", RestrictedExpression::new_long(port.into())));
-            let resource = uid(&types.host, host);
-            entities.push(entity(&resource, [("name", text(host))])?);
-            (&schema.connect, resource)
-        }
-    };
-    entities.extend(target.entities.iter().cloned());
-    let context = Context::from_pairs(
-        context
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value)),
-    );
-    let context = context.map_err(|e| e.to_string())?;
-    let action = target.action.clone();
-    let query =
-        cedar_policy::Request::new(principal, action, resource, context, Some(&schema.cedar))
-            .map_err(|e| e.to_string())?;
-    let entities = Entities::from_entities(entities, None).map_err(|e| e.to_string())?;
-    Ok((query, entities))
+    }
+}
+
+fn in_context(members: Vec<(&str, RestrictedExpression)>) -> Result<Context, String> {
+    let members = members
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Context::from_pairs(members).map_err(|e| e.to_string())
 }
 
 fn principal_entities(
@@ -284,5 +327,7 @@ fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

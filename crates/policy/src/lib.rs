@@ -2,7 +2,9 @@
 //!
 //! [`Schema::generate`] types every tool's arguments, [`PolicySet::compile`] validates a policy
 //! text against it when it is written, [`evaluate`] answers for one principal and one action.
-//! Pure: no I/O, no clock; nothing is parsed while a request is evaluated.
+//! Pure: no I/O, no clock; nothing is parsed while a request is evaluated. What a set's policies
+//! come down to for one principal and one resource is remembered, so that a decision costs what its
+//! few relevant policies cost, however many there are.
 //!
 //! # In scope
 //! - the schema, and the list of arguments that policies cannot see;
@@ -49,6 +51,7 @@
 
 mod compile;
 mod evaluate;
+mod reduce;
 mod request;
 mod schema;
 

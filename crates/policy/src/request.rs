@@ -82,4 +82,13 @@ pub enum Action<'a> {
         /// The port.
         port: u16,
     },
+    /// A request to an upstream.
+    Request {
+        /// The upstream.
+        upstream: &'a Name,
+        /// The method.
+        method: &'a str,
+        /// The path in its one spelling, without the query.
+        path: &'a str,
+    },
 }

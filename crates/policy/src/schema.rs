@@ -85,6 +85,7 @@ pub(crate) struct Inner {
     pub(crate) cedar: cedar_policy::Schema,
     pub(crate) types: Types,
     pub(crate) connect: ActionEntities,
+    pub(crate) request: ActionEntities,
     text: String,
     tools: HashMap<Name, HashMap<String, Tool>>,
 }
@@ -95,6 +96,7 @@ pub(crate) struct Types {
     pub(crate) person: EntityTypeName,
     pub(crate) task: EntityTypeName,
     pub(crate) host: EntityTypeName,
+    pub(crate) upstream: EntityTypeName,
     server: EntityTypeName,
     tool: EntityTypeName,
     action: EntityTypeName,
@@ -151,13 +153,12 @@ impl Schema {
                 .or_default()
                 .insert(name.to_owned(), tool);
         }
-        let action = types.action("connect");
-        let entities = vec![Entity::new_no_attrs(action.clone(), HashSet::new())];
-        let connect = ActionEntities { action, entities };
+        let (connect, request) = (types.alone("connect"), types.alone("request"));
         Ok(Self(Arc::new(Inner {
             cedar,
             types,
             connect,
+            request,
             text,
             tools,
         })))
@@ -209,6 +210,7 @@ impl Types {
             person: name("Person")?,
             task: name("Task")?,
             host: name("Host")?,
+            upstream: name("Upstream")?,
             server: name("Server")?,
             tool: name("Tool")?,
             action: name("Action")?,
@@ -217,6 +219,13 @@ impl Types {
 
     fn action(&self, id: &str) -> EntityUid {
         uid(&self.action, id)
+    }
+
+    /// An action that is in no other.
+    fn alone(&self, id: &str) -> ActionEntities {
+        let action = self.action(id);
+        let entities = vec![Entity::new_no_attrs(action.clone(), HashSet::new())];
+        ActionEntities { action, entities }
     }
 
     /// The tool's entities: itself in its server, and its action in `call`.

@@ -2,12 +2,13 @@
 //! environment variable: `AIMS_` and the key in capitals, with `__` between table and key
 //! (`AIMS_API__LISTEN`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aims_control::{ServiceTerms, ServiceTermsError};
 use aims_lease::{Terms, TermsError};
 use aims_types::TrustDomain;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// What every override starts with.
 const PREFIX: &str = "AIMS_";
+/// The name of the SPIFFE Workload API's socket in the runtime directory.
+pub const WORKLOAD_SOCKET: &str = "workload.sock";
 /// Variables of the command line that are no configuration keys.
 const NOT_KEYS: [&str; 2] = ["AIMS_PROFILE", "AIMS_LOG"];
 
@@ -44,9 +47,63 @@ pub struct Config {
     /// Where nodes and gateways of other hosts reach the server; absent where there are none.
     /// `aims server` listens at its default without it.
     pub links: Option<LinksConfig>,
+    /// The OAuth endpoints, for agents that run elsewhere; absent where there are none.
+    pub oauth: Option<OAuthConfig>,
     /// Leases of nodes and gateways; the same on all hosts.
     #[serde(default)]
     pub lease: LeaseConfig,
+    /// Services that others start, and the SPIFFE Workload API that they ask.
+    #[serde(default)]
+    pub services: ServicesConfig,
+}
+
+/// Services that others start, and the SPIFFE Workload API that they ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServicesConfig {
+    /// How long their X.509-SVIDs live, in seconds.
+    pub x509_secs: u64,
+    /// How long their JWT-SVIDs live, in seconds.
+    pub jwt_secs: u64,
+    /// The socket of the Workload API; `workload.sock` in the runtime directory unless it is said.
+    pub socket: Option<PathBuf>,
+}
+
+/// The OAuth endpoints, for agents that run elsewhere and hold their own keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OAuthConfig {
+    /// Where it listens, over HTTPS.
+    #[serde(default = "oauth_listen")]
+    pub listen: SocketAddr,
+    /// Where agents reach it, and the issuer of all tokens: `https://aims.example:8720`.
+    pub issuer: String,
+    /// Where agents reach the gateway, and the audience of all tokens.
+    pub resource: String,
+    /// The certificate that agents are shown; one of the trust domain's own authority without it.
+    pub tls: Option<PemFiles>,
+}
+
+/// A certificate from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PemFiles {
+    /// The chain in PEM form, leaf first.
+    pub certificate: PathBuf,
+    /// The private key of the leaf in PEM form.
+    pub key: PathBuf,
+}
+
+/// Where a gateway listens for agents that run elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentsConfig {
+    /// Where it listens, over HTTPS.
+    #[serde(default = "agents_listen")]
+    pub listen: SocketAddr,
+    /// The certificate that agents are shown. Beside the server, one of the trust domain's own
+    /// authority without it.
+    pub tls: Option<PemFiles>,
 }
 
 /// Where nodes and gateways of other hosts reach the server.
@@ -85,6 +142,8 @@ pub struct GatewayConfig {
     pub uid_base: u32,
     /// How many uids are reserved.
     pub uid_count: u32,
+    /// Where it listens for agents that run elsewhere; absent where there are none.
+    pub agents: Option<AgentsConfig>,
 }
 
 /// Connections to hosts outside.
@@ -118,6 +177,18 @@ pub enum ConfigError {
     /// Leases would be useless or unsafe.
     #[error("`lease`: {0}")]
     Lease(#[from] TermsError),
+    /// What is issued to services would live too long, or too short to be renewed.
+    #[error("`services`: {0}")]
+    Services(#[from] ServiceTermsError),
+    /// A name that agents use is not the base of URLs over HTTPS.
+    #[error("`oauth.{key}` must be `https://` with a host and perhaps a port, without a path")]
+    Base {
+        /// Which key.
+        key: &'static str,
+    },
+    /// Agents would get tokens for a gateway that does not listen, or the other way round.
+    #[error("`gateway.agents` listens for tokens that nobody gets; add a table `oauth`")]
+    NoOAuth,
     /// The keys' key lies where the keys are.
     #[error(
         "`master_key_file` lies inside `data_dir`; a backup of one would hold both: put it elsewhere"
@@ -138,6 +209,7 @@ impl Default for GatewayConfig {
             call_secs_max: 120,
             uid_base: 2_000_000_000,
             uid_count: 65_536,
+            agents: None,
         }
     }
 }
@@ -157,6 +229,27 @@ impl Default for LeaseConfig {
             length_millis: millis(terms.length()),
             drift_margin_millis: millis(terms.drift_margin()),
         }
+    }
+}
+
+impl Default for ServicesConfig {
+    fn default() -> Self {
+        let terms = ServiceTerms::default();
+        Self {
+            x509_secs: terms.x509().as_secs(),
+            jwt_secs: terms.jwt().as_secs(),
+            socket: None,
+        }
+    }
+}
+
+impl ServicesConfig {
+    /// The lives, if they are neither too long nor too short.
+    pub fn terms(&self) -> Result<ServiceTerms, ServiceTermsError> {
+        ServiceTerms::new(
+            Duration::from_secs(self.x509_secs),
+            Duration::from_secs(self.jwt_secs),
+        )
     }
 }
 
@@ -205,20 +298,48 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let config: Self = load(path, vars)?;
         config.lease.terms()?;
+        config.services.terms()?;
+        config.check_names()?;
         if config.master_key_file.starts_with(&config.data_dir) {
             return Err(ConfigError::MasterKeyInside);
         }
         Ok(config)
     }
 
+    fn check_names(&self) -> Result<(), ConfigError> {
+        let Some(oauth) = &self.oauth else {
+            return match self.gateway.agents {
+                Some(_) => Err(ConfigError::NoOAuth),
+                None => Ok(()),
+            };
+        };
+        for (key, base) in [("issuer", &oauth.issuer), ("resource", &oauth.resource)] {
+            host_of(base).ok_or(ConfigError::Base { key })?;
+        }
+        Ok(())
+    }
+
     /// The issuer of tokens.
     pub fn issuer(&self) -> String {
-        format!("https://{}", self.trust_domain)
+        match &self.oauth {
+            Some(oauth) => oauth.issuer.clone(),
+            None => format!("https://{}", self.trust_domain),
+        }
     }
 
     /// The resource (audience) of the gateway's endpoints.
     pub fn resource(&self) -> String {
-        format!("https://gateway.{}", self.trust_domain)
+        match &self.oauth {
+            Some(oauth) => oauth.resource.clone(),
+            None => format!("https://gateway.{}", self.trust_domain),
+        }
+    }
+
+    /// The hosts by which agents know the server and the gateway.
+    pub fn hosts(&self) -> Vec<String> {
+        let bases = self.oauth.iter().flat_map(|o| [&o.issuer, &o.resource]);
+        let hosts: BTreeSet<String> = bases.filter_map(|base| host_of(base)).collect();
+        hosts.into_iter().collect()
     }
 
     /// The admin API's Unix socket.
@@ -231,10 +352,43 @@ impl Config {
         self.runtime_dir.join("node.sock")
     }
 
+    /// The socket of the SPIFFE Workload API.
+    pub fn workload_socket(&self) -> PathBuf {
+        let default = || self.runtime_dir.join(WORKLOAD_SOCKET);
+        self.services.socket.clone().unwrap_or_else(default)
+    }
+
     /// Where the log's tiles are.
     pub fn tile_dir(&self) -> PathBuf {
         self.data_dir.join("log")
     }
+}
+
+/// The host of a base of URLs: `https://`, a host, perhaps a port, and nothing else, in the one
+/// spelling in which it is compared byte by byte (RFC 8414 §3.3, RFC 9728 §3.3).
+fn host_of(base: &str) -> Option<String> {
+    let rest = base.strip_prefix("https://")?;
+    let uri: http::Uri = base.parse().ok()?;
+    let authority = uri.authority()?;
+    let spelt_once = rest == authority.as_str()
+        && !rest.ends_with(':')
+        && authority
+            .port_u16()
+            .is_none_or(|port| port != 443 && port != 0)
+        && rest.bytes().all(|b| b != b'@' && !b.is_ascii_uppercase());
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    (spelt_once && !host.is_empty()).then(|| host.to_owned())
+}
+
+const fn oauth_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8720)
+}
+
+const fn agents_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8711)
 }
 
 /// The path of keys that an environment variable names: `AIMS_API__LISTEN` is `api`, `listen`.
@@ -325,6 +479,43 @@ mod tests {
     fn an_override_of_an_unknown_key_is_an_error() {
         assert!(load(TEXT, &[("AIMS_API__LISTENN", "x")]).is_err());
         assert!(load(TEXT, &[("AIMS_SPEED", "fast")]).is_err());
+    }
+
+    #[test]
+    fn agents_are_told_names_that_are_compared_byte_by_byte() {
+        let with = |issuer: &str| {
+            let text = format!(
+                "{TEXT}\n[oauth]\nissuer = \"{issuer}\"\nresource = \"https://g.example:8711\""
+            );
+            load(&text, &[])
+        };
+        let good = with("https://as.example:8720").unwrap();
+        assert_eq!(good.issuer(), "https://as.example:8720");
+        assert_eq!(good.resource(), "https://g.example:8711");
+        assert_eq!(good.hosts(), ["as.example", "g.example"]);
+        assert_eq!(with("https://[::1]:8720").unwrap().hosts()[0], "::1");
+        for bad in [
+            "http://as.example",
+            "https://as.example/",
+            "https://as.example/x",
+            "https://as.example?x",
+            "https://as.example#x",
+            "https://AS.example",
+            "https://u@as.example",
+            "https://as.example:443",
+            "https://as.example:0",
+            "https://",
+            "https://:8720",
+            "as.example",
+        ] {
+            let error = with(bad).unwrap_err();
+            assert!(
+                matches!(error, ConfigError::Base { key: "issuer" }),
+                "{bad}"
+            );
+        }
+        let alone = load(&format!("{TEXT}\n[gateway.agents]"), &[]);
+        assert!(matches!(alone, Err(ConfigError::NoOAuth)));
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(crate) fn parts(config: &Config, store: Arc<dyn Store>) -> Result<Parts> {
             issuer: config.issuer(),
             resource: config.resource(),
             lease: config.lease.terms()?,
+            services: config.services.terms()?,
         },
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aims_control::ControlPlane;
 use aims_crypto::{Alg, Signer, SigningKey};
-use aims_links::{Admit, Control};
+use aims_links::{Admit, Control, Services};
 use aims_tls::{Acceptor, ClientAuth, Identity, Settings, Trust};
 use aims_types::Actor;
 use aims_types::ambient::SystemClock;
@@ -29,7 +29,7 @@ impl Server {
             .with_context(|| format!("port {listen} can't be used"))?;
         let bound = listener.local_addr()?;
         let key = Arc::new(SigningKey::generate(Alg::Es256)?);
-        let (svid, authority) = certificate(&self.plane, key.as_ref()).await?;
+        let (svid, authority) = certificate(&self.plane, key.as_ref(), &[]).await?;
         let identity = Identity::new(svid, &authority, Arc::clone(&key) as Arc<dyn Signer>)?;
         let identity = Arc::new(identity);
         let trust = Arc::new(Trust::new(Bundle::new(vec![authority])?));
@@ -42,14 +42,15 @@ impl Server {
         let acceptor = Acceptor::new(&settings, Arc::clone(&identity), trust, auth)?;
         let (plane, stopping) = (self.plane.clone(), self.stopping.clone());
         self.tasks.spawn(async move {
-            let renewing = keep_renewed(&plane, &identity, &key);
+            let renewing = keep_renewed(&plane, &identity, &key, &[]);
             stopping.run_until_cancelled(renewing).await;
         });
         let control = Arc::new(self.plane.clone()) as Arc<dyn Control>;
         let admit = Arc::new(self.plane.clone()) as Arc<dyn Admit>;
-        let stopping = self.stopping.clone();
+        let services = Arc::new(self.plane.clone()) as Arc<dyn Services>;
+        let (ends, stopping) = ((control, admit, services), self.stopping.clone());
         self.tasks.spawn(async move {
-            let served = aims_grpc_api::serve(listener, acceptor, (control, admit), stopping).await;
+            let served = aims_grpc_api::serve(listener, acceptor, ends, stopping).await;
             if let Err(error) = served {
                 tracing::error!(%error, "nodes and gateways of other hosts are not served");
             }
@@ -59,16 +60,25 @@ impl Server {
 }
 
 /// A certificate for the server's key, which lives as long as the process.
-async fn certificate(plane: &ControlPlane, key: &SigningKey) -> Result<(Svid, CaCertificate)> {
+pub(crate) async fn certificate(
+    plane: &ControlPlane,
+    key: &SigningKey,
+    hosts: &[String],
+) -> Result<(Svid, CaCertificate)> {
     let cx = plane.cx(Actor::Server)?;
-    let issued = plane.server_svid(&cx, key.public(), &[]).await?;
+    let issued = plane.server_svid(&cx, key.public(), hosts).await?;
     let leaf = issued.chain.first().context("no certificate was issued")?;
     let authority = issued.bundle.first().context("the bundle is empty")?;
     Ok((Svid::from_der(leaf)?, CaCertificate::from_der(authority)?))
 }
 
 /// Renews the certificate from half of its life, for ever.
-async fn keep_renewed(plane: &ControlPlane, identity: &Identity, key: &Arc<SigningKey>) {
+pub(crate) async fn keep_renewed(
+    plane: &ControlPlane,
+    identity: &Identity,
+    key: &Arc<SigningKey>,
+    hosts: &[String],
+) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = plane.parts().clock.now();
@@ -76,7 +86,7 @@ async fn keep_renewed(plane: &ControlPlane, identity: &Identity, key: &Arc<Signi
             continue;
         }
         let renewed = async {
-            let (svid, authority) = certificate(plane, key).await?;
+            let (svid, authority) = certificate(plane, key, hosts).await?;
             let signer = Arc::clone(key) as Arc<dyn Signer>;
             anyhow::Ok(identity.renew(svid, &authority, signer)?)
         };

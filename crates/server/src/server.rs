@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_audit::{Sequencer, TileDir};
+use aims_audit::{Sequencer, TileDir, Vault};
 use aims_control::{ControlPlane, RecordSink};
 use aims_crypto::{Alg, SigningKey};
 use aims_http_api::{Admin, Health, Public};
@@ -49,7 +49,9 @@ impl Server {
         let key = aims_control::log_key(shared.as_ref(), &parts.keys).await?;
         let signer = NoteSigner::new(log_name(config)?, Arc::new(key))?;
         let tiles = TileDir::new(config.tile_dir());
-        let sequencer = Arc::new(Sequencer::open(shared, signer, tiles.clone()).await?);
+        let vault = Vault::new(Arc::clone(&parts.keys), Arc::clone(&parts.entropy));
+        let sequencer = Sequencer::open(shared, signer, tiles.clone(), vault).await?;
+        let sequencer = Arc::new(sequencer);
         parts.records = Arc::clone(&sequencer) as Arc<dyn RecordSink>;
         let plane = ControlPlane::open(parts).await?;
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -131,6 +133,9 @@ async fn keep_expiring(plane: ControlPlane, stopping: CancellationToken) {
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        if let Err(error) = plane.end_elsewhere().await {
+            tracing::error!(%error, "what runs elsewhere and is over can't be ended now");
+        }
         if let Err(error) = plane.end_silent().await {
             tracing::error!(%error, "what silent nodes vouched for can't be ended now");
         }

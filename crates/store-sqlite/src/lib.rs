@@ -15,6 +15,10 @@
 //! - A look-up has a connection of its own from a small pool and reads from one snapshot.
 //! - A transaction that failed in a way that SQLite may answer with a rollback of its own is over:
 //!   nothing can run outside of it by accident.
+//! - `secure_delete`: what is deleted is overwritten. The key of a task's materials is overwritten
+//!   where it lies: its row never grows, shrinks or moves, so no page keeps a second copy, and
+//!   after [`Store::scrub`] the journal has none either. Copies of cipher text may stay in unused
+//!   parts of pages until these are used again; so may what approvals asked about.
 //!
 //! # Limits
 //! - one machine, a local file system (the journal needs shared memory and honest `fsync`);
@@ -32,12 +36,13 @@ mod tests;
 
 use aims_store::{Error, Reader, Store, Txn};
 use async_trait::async_trait;
-use sqlx::SqlitePool;
+use sqlx::{SqlitePool, query};
 
 pub use check::CheckError;
 pub use open::{ACQUIRE_SECS_MAX, BUSY_WAIT_SECS_MAX, OpenError, READERS_MAX};
 
 use session::Session;
+use sql::At;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -65,5 +70,14 @@ impl Store for SqliteStore {
 
     async fn begin(&self) -> Result<Box<dyn Txn>, Error> {
         Ok(Box::new(Session::writing(&self.writer).await?))
+    }
+
+    /// Folds the journal into the file and empties it: older versions of a page are in the journal
+    /// until then.
+    async fn scrub(&self) -> Result<bool, Error> {
+        let done = query("PRAGMA wal_checkpoint(TRUNCATE)");
+        let row = done.fetch_one(&self.writer).await.map_err(sql::failed)?;
+        let busy: i64 = At::new("wal_checkpoint", &"only").get(&row, "busy")?;
+        Ok(busy == 0)
     }
 }

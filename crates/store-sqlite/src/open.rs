@@ -20,7 +20,7 @@ pub const ACQUIRE_SECS_MAX: u64 = 10;
 pub const BUSY_WAIT_SECS_MAX: u64 = 5;
 
 /// The migrations, in order: number, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (
         2,
@@ -32,13 +32,30 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         "lost_owners",
         include_str!("../migrations/0003_lost_owners.sql"),
     ),
+    (
+        4,
+        "erasable materials",
+        include_str!("../migrations/0004_erasable_materials.sql"),
+    ),
+    (
+        5,
+        "upstreams",
+        include_str!("../migrations/0005_upstreams.sql"),
+    ),
+    (
+        7,
+        "services",
+        include_str!("../migrations/0007_services.sql"),
+    ),
 ];
 
-/// What makes a commit durable and references true: setting, how to ask for it, wanted value.
-const PROMISES: [(&str, &str, &str); 3] = [
+/// What makes a commit durable, references true, and what is deleted go: setting, how to ask for
+/// it, wanted value.
+const PROMISES: [(&str, &str, &str); 4] = [
     ("journal_mode", "PRAGMA journal_mode", "wal"),
     ("synchronous", "PRAGMA synchronous", "2"),
     ("foreign_keys", "PRAGMA foreign_keys", "1"),
+    ("secure_delete", "PRAGMA secure_delete", "1"),
 ];
 
 /// Why a store could not be opened.
@@ -136,6 +153,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Nothing in the file's schema may call what is not plain SQL.
         .pragma("trusted_schema", "OFF")
         .pragma("temp_store", "MEMORY")
+        // What is deleted is overwritten.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging()
 }
 

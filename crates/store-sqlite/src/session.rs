@@ -2,10 +2,11 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Service, ServiceInstance, Task, ToolServer, TreeOwner, Upstream,
 };
 use aims_store::{
-    Domain, Error, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, StoredGrant, Txn,
+    Domain, Error, LogEntry, LogHead, MaterialKeyRow, Reader, ReplayKind, SEALED_KEY_LEN,
+    SealedMaterial, SourceHead, StoredCredential, StoredGrant, Txn,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use crate::sql::failed;
 use crate::tables::{
     agents, approvals, cutoffs, grants, heads, instances, join_tokens, keys, leases, log,
-    materials, people, policies, replays, runs, servers, tasks, tree_owners,
+    materials, people, policies, replays, runs, servers, services, tasks, tree_owners, upstreams,
 };
 
 /// A transaction. Dropping it rolls back.
@@ -132,6 +133,55 @@ impl Reader for Session {
 
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error> {
         run!(self, servers::all)
+    }
+
+    async fn service(&mut self, id: Id<types::Service>) -> Result<Option<Service>, Error> {
+        run!(self, services::by_id, id)
+    }
+
+    async fn service_by_name(&mut self, name: &Name) -> Result<Option<Service>, Error> {
+        run!(self, services::by_name, name)
+    }
+
+    async fn services(&mut self) -> Result<Vec<Service>, Error> {
+        run!(self, services::all)
+    }
+
+    async fn service_instance(
+        &mut self,
+        id: Id<types::Instance>,
+    ) -> Result<Option<ServiceInstance>, Error> {
+        run!(self, services::instance, id)
+    }
+
+    async fn service_instances_of_process(
+        &mut self,
+        process: &str,
+    ) -> Result<Vec<ServiceInstance>, Error> {
+        run!(self, services::instances_of_process, process)
+    }
+
+    async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error> {
+        run!(self, services::instances_live)
+    }
+
+    async fn upstream_by_name(&mut self, name: &Name) -> Result<Option<Upstream>, Error> {
+        run!(self, upstreams::by_name, name)
+    }
+
+    async fn upstream(&mut self, id: Id<types::Upstream>) -> Result<Option<Upstream>, Error> {
+        run!(self, upstreams::by_id, id)
+    }
+
+    async fn upstreams(&mut self) -> Result<Vec<Upstream>, Error> {
+        run!(self, upstreams::all)
+    }
+
+    async fn credential(
+        &mut self,
+        upstream: Id<types::Upstream>,
+    ) -> Result<Option<StoredCredential>, Error> {
+        run!(self, upstreams::credential, upstream)
     }
 
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error> {
@@ -254,8 +304,15 @@ impl Reader for Session {
         run!(self, log::entries_of_gateways, task, skip, limit)
     }
 
-    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error> {
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<SealedMaterial>, Error> {
         run!(self, materials::by_commitment, commitment)
+    }
+
+    async fn material_key(
+        &mut self,
+        task: Id<types::Task>,
+    ) -> Result<Option<MaterialKeyRow>, Error> {
+        run!(self, materials::key, task)
     }
 }
 
@@ -300,6 +357,38 @@ impl Txn for Session {
 
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error> {
         run!(self, servers::insert, server)
+    }
+
+    async fn service_insert(&mut self, service: &Service) -> Result<(), Error> {
+        run!(self, services::insert, service)
+    }
+
+    async fn service_update(&mut self, service: &Service) -> Result<(), Error> {
+        run!(self, services::update, service)
+    }
+
+    async fn service_instance_insert(&mut self, instance: &ServiceInstance) -> Result<(), Error> {
+        run!(self, services::instance_insert, instance)
+    }
+
+    async fn service_instance_update(&mut self, instance: &ServiceInstance) -> Result<(), Error> {
+        run!(self, services::instance_update, instance)
+    }
+
+    async fn upstream_insert(&mut self, upstream: &Upstream) -> Result<(), Error> {
+        run!(self, upstreams::insert, upstream)
+    }
+
+    async fn upstream_update(&mut self, upstream: &Upstream) -> Result<(), Error> {
+        run!(self, upstreams::update, upstream)
+    }
+
+    async fn credential_put(&mut self, credential: &StoredCredential) -> Result<(), Error> {
+        run!(self, upstreams::put, credential)
+    }
+
+    async fn credential_remove(&mut self, upstream: Id<types::Upstream>) -> Result<(), Error> {
+        run!(self, upstreams::forget, upstream)
     }
 
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error> {
@@ -393,8 +482,20 @@ impl Txn for Session {
         run!(self, log::append, expected, entries, head)
     }
 
-    async fn material_insert(&mut self, material: &Material) -> Result<(), Error> {
+    async fn material_key_insert(
+        &mut self,
+        task: Id<types::Task>,
+        sealed: &[u8; SEALED_KEY_LEN],
+    ) -> Result<(), Error> {
+        run!(self, materials::insert_key, task, sealed)
+    }
+
+    async fn material_insert(&mut self, material: &SealedMaterial) -> Result<(), Error> {
         run!(self, materials::insert, material)
+    }
+
+    async fn task_erase(&mut self, task: Id<types::Task>) -> Result<Option<u64>, Error> {
+        run!(self, materials::erase, task)
     }
 
     async fn commit(mut self: Box<Self>, events: Vec<Event>) -> Result<(), Error> {

@@ -16,5 +16,7 @@ pub(crate) mod policies;
 pub(crate) mod replays;
 pub(crate) mod runs;
 pub(crate) mod servers;
+pub(crate) mod services;
 pub(crate) mod tasks;
 pub(crate) mod tree_owners;
+pub(crate) mod upstreams;

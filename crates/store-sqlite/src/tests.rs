@@ -1,5 +1,6 @@
 //! The engine holds the contract, and what only this engine can get wrong.
 
+mod erasure;
 mod file;
 mod trouble;
 

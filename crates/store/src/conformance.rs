@@ -16,6 +16,7 @@ mod points;
 mod replay;
 mod sample;
 mod snapshots;
+mod upstreams;
 
 use std::fmt;
 use std::pin::Pin;
@@ -66,6 +67,8 @@ claims! {
     entities::keys_round_trip,
     entities::agents_round_trip,
     entities::servers_round_trip,
+    entities::services_round_trip,
+    names::a_service_has_a_name_for_ever_and_a_process_a_service,
     entities::policies_round_trip_and_the_last_is_in_force,
     entities::tasks_and_grants_round_trip,
     entities::runs_round_trip,
@@ -78,6 +81,10 @@ claims! {
     log::another_head_than_expected_loses,
     log::of_racing_appends_exactly_one_wins,
     materials::material_is_kept_once,
+    materials::a_key_is_kept_once,
+    materials::what_is_erased_stays_erased,
+    materials::an_erasure_that_is_rolled_back_is_none,
+    materials::of_racing_erasures_exactly_one_is_the_first,
     names::a_name_is_taken_for_ever,
     names::ids_and_digests_are_taken_once,
     names::nothing_is_renamed,
@@ -103,6 +110,9 @@ claims! {
     replay::what_expired_is_forgotten,
     snapshots::a_look_up_does_not_move,
     snapshots::an_uncommitted_change_is_seen_by_itself_only,
+    upstreams::upstreams_round_trip,
+    upstreams::a_credential_is_replaced_and_forgotten,
+    upstreams::a_credential_belongs_to_an_upstream,
 }
 
 /// Tries every claim on a store of its own, which `fresh` makes; it must be empty.

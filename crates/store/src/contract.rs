@@ -2,7 +2,8 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Source, Task, ToolServer, TreeOwner,
+    Point, PolicyVersion, Run, Service, ServiceInstance, Source, Task, ToolServer, TreeOwner,
+    Upstream,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 use async_trait::async_trait;
@@ -29,6 +30,19 @@ pub struct StoredGrant {
     pub task: Id<types::Task>,
     /// The compact JWS.
     pub jws: String,
+}
+
+/// The credential of an upstream: sealed under a data key, which is sealed under the master key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCredential {
+    /// The upstream.
+    pub upstream: Id<types::Upstream>,
+    /// Its version.
+    pub version: u32,
+    /// The data key, sealed.
+    pub wrapped_key: Vec<u8>,
+    /// The credential, sealed under the data key for [`Upstream::binding`].
+    pub sealed: Vec<u8>,
 }
 
 /// What a single-use value was used for.
@@ -81,18 +95,29 @@ pub struct SourceHead {
     pub digest: Digest,
 }
 
-/// What a decision used, kept apart from the log so that it can be erased.
+/// What a decision used, sealed under the key of its task; kept apart from the log so that it can
+/// be erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Material {
+pub struct SealedMaterial {
     /// The task that it belongs to; the key of erasure.
     pub task: Id<types::Task>,
-    /// The salted commitment that the record carries: SHA-256 of salt and bytes.
+    /// The salted commitment that the record carries.
     pub commitment: Digest,
-    /// The salt.
-    pub salt: [u8; 16],
-    /// The canonical bytes.
-    pub bytes: Vec<u8>,
+    /// Salt and canonical bytes, sealed.
+    pub sealed: Vec<u8>,
 }
+
+/// The key of a task's materials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaterialKeyRow {
+    /// It is here: [`SEALED_KEY_LEN`] bytes, sealed under the server's master key.
+    Kept([u8; SEALED_KEY_LEN]),
+    /// It was erased, for good.
+    Erased,
+}
+
+/// Length of a sealed key: 32 bytes with a nonce of 12 and a tag of 16.
+pub const SEALED_KEY_LEN: usize = 60;
 
 /// Durable state.
 #[async_trait]
@@ -102,6 +127,9 @@ pub trait Store: Send + Sync {
     async fn read(&self) -> Result<Box<dyn Reader>, Error>;
     /// A transaction. Dropping it undoes everything.
     async fn begin(&self) -> Result<Box<dyn Txn>, Error>;
+    /// Makes keys that were erased before the call go from the engine's files. `false` if something
+    /// that is under way still needs them there: nothing is lost, ask again.
+    async fn scrub(&self) -> Result<bool, Error>;
 }
 
 /// Look-ups. Each returns what is committed, or, in a [`Txn`], also what it changed itself.
@@ -131,6 +159,36 @@ pub trait Reader: Send {
     async fn server_by_name(&mut self, name: &Name) -> Result<Option<ToolServer>, Error>;
     /// All tool servers, oldest first.
     async fn servers(&mut self) -> Result<Vec<ToolServer>, Error>;
+    /// A service by id.
+    async fn service(&mut self, id: Id<types::Service>) -> Result<Option<Service>, Error>;
+    /// A service by name, retired ones too.
+    async fn service_by_name(&mut self, name: &Name) -> Result<Option<Service>, Error>;
+    /// All services, oldest first.
+    async fn services(&mut self) -> Result<Vec<Service>, Error>;
+    /// A process of a service by id.
+    async fn service_instance(
+        &mut self,
+        id: Id<types::Instance>,
+    ) -> Result<Option<ServiceInstance>, Error>;
+    /// What a process ([`aims_model::ProcessSeen::process`]) is or was an instance of, oldest
+    /// first.
+    async fn service_instances_of_process(
+        &mut self,
+        process: &str,
+    ) -> Result<Vec<ServiceInstance>, Error>;
+    /// The processes of services that have not ended, oldest first.
+    async fn service_instances_live(&mut self) -> Result<Vec<ServiceInstance>, Error>;
+    /// An upstream by name, retired ones too.
+    async fn upstream_by_name(&mut self, name: &Name) -> Result<Option<Upstream>, Error>;
+    /// An upstream by id.
+    async fn upstream(&mut self, id: Id<types::Upstream>) -> Result<Option<Upstream>, Error>;
+    /// All upstreams, oldest first.
+    async fn upstreams(&mut self) -> Result<Vec<Upstream>, Error>;
+    /// The sealed credential of an upstream.
+    async fn credential(
+        &mut self,
+        upstream: Id<types::Upstream>,
+    ) -> Result<Option<StoredCredential>, Error>;
     /// The policy version in force.
     async fn policy_current(&mut self) -> Result<Option<PolicyVersion>, Error>;
     /// A policy version by id.
@@ -200,7 +258,12 @@ pub trait Reader: Send {
         limit: u32,
     ) -> Result<Vec<LogEntry>, Error>;
     /// What a decision used, by its commitment; `None` if it never was or is erased.
-    async fn material(&mut self, commitment: &Digest) -> Result<Option<Material>, Error>;
+    async fn material(&mut self, commitment: &Digest) -> Result<Option<SealedMaterial>, Error>;
+    /// The key of a task's materials; `None` if there never was one.
+    async fn material_key(
+        &mut self,
+        task: Id<types::Task>,
+    ) -> Result<Option<MaterialKeyRow>, Error>;
 }
 
 /// Changes. `insert` fails with [`Error::Duplicate`] if an id, name or other key is taken, and with
@@ -232,6 +295,22 @@ pub trait Txn: Reader {
     async fn agent_update(&mut self, agent: &Agent) -> Result<(), Error>;
     /// Registers a tool server.
     async fn server_insert(&mut self, server: &ToolServer) -> Result<(), Error>;
+    /// Registers a service.
+    async fn service_insert(&mut self, service: &Service) -> Result<(), Error>;
+    /// Changes a service.
+    async fn service_update(&mut self, service: &Service) -> Result<(), Error>;
+    /// Stores a process of a service.
+    async fn service_instance_insert(&mut self, instance: &ServiceInstance) -> Result<(), Error>;
+    /// Changes a process of a service.
+    async fn service_instance_update(&mut self, instance: &ServiceInstance) -> Result<(), Error>;
+    /// Registers an upstream.
+    async fn upstream_insert(&mut self, upstream: &Upstream) -> Result<(), Error>;
+    /// Changes an upstream, that is, counts its credential on or retires it.
+    async fn upstream_update(&mut self, upstream: &Upstream) -> Result<(), Error>;
+    /// Stores the credential of an upstream, in place of the one before.
+    async fn credential_put(&mut self, credential: &StoredCredential) -> Result<(), Error>;
+    /// Forgets the credential of an upstream; nothing happens if there is none.
+    async fn credential_remove(&mut self, upstream: Id<types::Upstream>) -> Result<(), Error>;
     /// Brings a policy version into force.
     async fn policy_insert(&mut self, policy: &PolicyVersion) -> Result<(), Error>;
     /// Starts a task.
@@ -294,8 +373,19 @@ pub trait Txn: Reader {
         entries: &[LogEntry],
         head: &LogHead,
     ) -> Result<(), Error>;
-    /// Keeps what a decision used. Keeping the same commitment again changes nothing.
-    async fn material_insert(&mut self, material: &Material) -> Result<(), Error>;
+    /// Keeps the key of a task's materials; once, and never again after it was erased.
+    async fn material_key_insert(
+        &mut self,
+        task: Id<types::Task>,
+        sealed: &[u8; SEALED_KEY_LEN],
+    ) -> Result<(), Error>;
+    /// Keeps what a decision used. Keeping the same commitment again changes nothing. Fails with
+    /// [`Error::Raced`] if the task has no key, or had one that was erased.
+    async fn material_insert(&mut self, material: &SealedMaterial) -> Result<(), Error>;
+    /// Erases the key of a task's materials, the materials, and its requests for approval with the
+    /// arguments that people were asked about; for good, also where there was nothing. Gives how
+    /// many materials there were, or `None` if it was erased before.
+    async fn task_erase(&mut self, task: Id<types::Task>) -> Result<Option<u64>, Error>;
     /// Makes everything durable at once, with the records of what happened: each event becomes the
     /// next record of the server's own sequence, in the order given. If it fails with
     /// [`Error::InDoubt`], or its future is dropped, the change may have happened or not; after

@@ -22,7 +22,10 @@
 //! - **References.** What a row refers to by id is there: the owner of an agent, the agent and
 //!   initiator of a task, the task of a grant, the task, agent and person of a launch, the agent,
 //!   task and launch of an instance, the task and initiator of an approval, the maker of a join
-//!   token, the task of a tree's owner. Materials and log entries may outlive what they speak of.
+//!   token, the task of a tree's owner. Materials, their keys and log entries may outlive what they
+//!   speak of.
+//! - **Erasure.** What [`Txn::task_erase`] took is in no later look-up, and does not come back;
+//!   after [`Store::scrub`] said so, its key is in none of the engine's files either.
 //!
 //! Nothing here relies on a single writer: several servers may share one engine. An engine may
 //! let a transaction wait in [`Store::begin`] for another one, so whoever holds one must not begin
@@ -41,7 +44,8 @@ mod contract;
 mod error;
 
 pub use contract::{
-    Domain, LogEntry, LogHead, Material, Reader, ReplayKind, SourceHead, Store, StoredGrant, Txn,
+    Domain, LogEntry, LogHead, MaterialKeyRow, Reader, ReplayKind, SEALED_KEY_LEN, SealedMaterial,
+    SourceHead, Store, StoredCredential, StoredGrant, Txn,
 };
 pub use error::Error;
 

@@ -90,6 +90,17 @@ impl SignedNote {
         &self.signatures
     }
 
+    /// The same note with the lines that claim to be by `key` and no others; none if there is no
+    /// such line.
+    pub fn only_by(&self, key: &VerifierKey) -> Option<Self> {
+        let by = |line: &&NoteSignature| line.name == *key.name() && line.key_id == key.id();
+        let signatures: Vec<NoteSignature> = self.signatures.iter().filter(by).cloned().collect();
+        (!signatures.is_empty()).then(|| Self {
+            text: self.text.clone(),
+            signatures,
+        })
+    }
+
     /// Adds signature lines, for example those a witness answered with.
     pub fn with_signatures(
         mut self,

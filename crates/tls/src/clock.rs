@@ -11,6 +11,11 @@ use rustls::time_provider::TimeProvider;
 /// A clock that configurations hold.
 pub(crate) struct ClockTime(pub(crate) Arc<dyn Clock>);
 
+/// The time of `clock` for a configuration that is made elsewhere.
+pub fn time_provider(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
+    Arc::new(ClockTime(clock))
+}
+
 impl TimeProvider for ClockTime {
     fn current_time(&self) -> Option<UnixTime> {
         let since_epoch = Duration::from_millis(self.0.now().unix_millis());

@@ -113,7 +113,7 @@ fn finish(mut config: ClientConfig, settings: &Settings) -> Arc<ClientConfig> {
 
 /// TLS 1.3 with key exchange that is safe from quantum computers preferred
 /// (draft-ietf-tls-ecdhe-mlkem). It is passed to each configuration, never installed.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_256_GCM_SHA384,

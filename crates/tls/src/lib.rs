@@ -4,6 +4,7 @@
 //! - [`Identity`]: an X.509-SVID and what signs for it, renewed while connections go on;
 //!   [`Trust`]: the bundle, replaced likewise;
 //! - [`Acceptor`] and [`Connector`]: handshakes that end with a verified [`PeerId`];
+//! - [`WebAcceptor`]: HTTPS for clients that prove themselves inside of it;
 //! - [`PinnedConnector`]: the first connection of a joining process, which knows nothing but the
 //!   digest of the authority's certificate.
 //!
@@ -36,8 +37,10 @@ mod signer;
 mod tests;
 mod trust;
 mod verifier;
+mod web;
 
 pub use aims_x509::PeerId;
+pub use clock::time_provider;
 pub use config::{
     ClientAuth, ConfigError, Settings, client_config, pinned_client_config, server_config,
 };
@@ -47,3 +50,4 @@ pub use identity::{Identity, IdentityError};
 pub use peer::{Expected, PeerError, peer};
 pub use pin::{Joined, Pin, PinError, SERVER_PATH, pinned_peer};
 pub use trust::Trust;
+pub use web::{WebAcceptor, WebError, WebStream};

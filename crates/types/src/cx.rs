@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{Gateway, Node, Person, Request};
+use crate::id::{Agent, Gateway, Node, Person, Request};
 use crate::{BootTime, Id, Timestamp};
 
 /// A source of unpredictable bytes.
@@ -33,6 +33,8 @@ pub enum Actor {
     Node(Id<Node>),
     /// An enforcement point.
     Gateway(Id<Gateway>),
+    /// An agent that runs elsewhere, authenticated by its enrolled key.
+    Agent(Id<Agent>),
     /// The server itself: initialisation, expiry, housekeeping.
     Server,
 }

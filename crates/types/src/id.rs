@@ -51,12 +51,16 @@ kinds! {
     Run = "run",
     /// A registered tool server.
     Server = "srv",
+    /// An ordinary service that others start.
+    Service = "svc",
     /// One MCP session.
     Session = "ses",
     /// One piece of work.
     Task = "tsk",
     /// One token (`jti`).
     Token = "tok",
+    /// A registered HTTPS server elsewhere.
+    Upstream = "ups",
 }
 
 /// An identifier of a `K`: 48 bits of milliseconds, then 80 random bits.

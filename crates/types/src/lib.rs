@@ -26,7 +26,7 @@ pub use cx::{Actor, Clock, Cx, Entropy, EntropyError};
 pub use digest::{Digest, DigestParseError};
 pub use id::{
     Agent, Approval, Decision, Delegation, Gateway, Id, IdParseError, Instance, Key, Kind, Node,
-    Person, Policy, Record, Request, Run, Server, Session, Task, Token,
+    Person, Policy, Record, Request, Run, Server, Service, Session, Task, Token, Upstream,
 };
 pub use name::{AGENT_NAME_LEN_MAX, Name, NameError};
 pub use revision::Revision;

@@ -5,6 +5,7 @@ mod apart;
 use aims_json::{Object, Value};
 use aims_model::grant::Delegator;
 use aims_model::{Event, EventKind};
+use aims_proof::{GrantProblem, KeyProblem, PermitProblem, Problem};
 use aims_tlog::{NoteSigner, TilePath};
 
 use super::*;
@@ -46,15 +47,27 @@ fn a_good_log_is_reported() {
         (report.origin.as_str(), report.size),
         (crate::testing::ORIGIN, size)
     );
-    assert_eq!((report.grants_verified, report.permits_verified), (1, 2));
-    let open = id::<aims_types::Decision>(3).to_string();
-    assert_eq!(report.open_intents.into_iter().collect::<Vec<_>>(), [open]);
     assert_eq!(
-        report.keys[&kid(aims_crypto::Signer::public(&keys().grant))],
+        (
+            report.claimed.grants_verified,
+            report.claimed.permits_verified
+        ),
+        (1, 2)
+    );
+    let open = id::<aims_types::Decision>(3).to_string();
+    assert_eq!(
+        report.claimed.open_intents.into_iter().collect::<Vec<_>>(),
+        [open]
+    );
+    assert_eq!(
+        report.claimed.keys[&kid(aims_crypto::Signer::public(&keys().grant))],
         "grant"
     );
     assert_eq!(
-        (report.kinds["call.intent"], report.kinds["key.enrolled"]),
+        (
+            report.claimed.kinds["call.intent"],
+            report.claimed.kinds["key.enrolled"]
+        ),
         (2, 3)
     );
     assert_eq!(report.sources.len(), 2);
@@ -586,7 +599,11 @@ fn a_late_effect_without_its_permit_is_found() {
     ] {
         let mut wrong = late(1);
         wrong.body = wrong.body.with(member, value);
-        let found = problem(check_events(&server_events(), &[intent(1, "x"), wrong])).1;
+        let found = problem(check_events(
+            &server_events(),
+            &[intent(1, "read_file"), wrong],
+        ))
+        .1;
         let kind = EventKind::EffectLate;
         assert_eq!(found, Problem::Member { kind, member });
     }

@@ -2,11 +2,11 @@
 
 use aims_crypto::sha256;
 use aims_model::{EventKind, Record, RecordError, Source};
-use aims_store::{LogEntry, Material, SourceHead};
+use aims_store::{LogEntry, SealedMaterial, SourceHead};
 use aims_types::Digest;
 
-use super::{FoldError, commit};
-use crate::kinds::may_write;
+use super::FoldError;
+use aims_proof::may_write;
 
 /// One record of a gateway, with what it keeps apart from the log.
 #[derive(Debug, Clone)]
@@ -15,8 +15,8 @@ pub struct Shipped {
     pub seq: u64,
     /// The canonical record.
     pub record: Vec<u8>,
-    /// Salt and bytes of what a decision used.
-    pub material: Option<([u8; 16], Vec<u8>)>,
+    /// What a decision used, sealed under the key of the record's task.
+    pub material: Option<Vec<u8>>,
 }
 
 /// Why shipped records were not taken over.
@@ -66,7 +66,8 @@ pub enum TakeError {
 pub(super) struct Taken {
     /// The entry, without its place in the tree.
     pub(super) entry: LogEntry,
-    pub(super) material: Option<Material>,
+    /// Not opened yet: whether it is what the record commits to, the key will tell.
+    pub(super) material: Option<SealedMaterial>,
     prev: Digest,
     digest: Digest,
 }
@@ -146,9 +147,7 @@ impl Taken {
             return Err(TakeError::Kind { seq, kind });
         }
         let material = match one.material {
-            Some((salt, bytes)) => {
-                Some(material(&record, salt, bytes).ok_or(TakeError::Material { seq })?)
-            }
+            Some(sealed) => Some(material(&record, sealed).ok_or(TakeError::Material { seq })?),
             None => None,
         };
         Ok(Self {
@@ -165,20 +164,23 @@ impl Taken {
         })
     }
 
+    /// What it ships is not what its record commits to.
+    pub(super) const fn wrong_material(&self) -> TakeError {
+        TakeError::Material {
+            seq: self.entry.seq,
+        }
+    }
+
     fn follows(&self, last: &Self) -> bool {
         last.entry.seq.checked_add(1) == Some(self.entry.seq) && self.prev == last.digest
     }
 }
 
-/// The material of a record, if it is what the record's body commits to as `materials`.
-fn material(record: &Record, salt: [u8; 16], bytes: Vec<u8>) -> Option<Material> {
-    let commitment = commit(&salt, &bytes);
-    let said: Digest = record.event.body.get("materials")?.as_str()?.parse().ok()?;
-    let task = record.event.task?;
-    (said == commitment).then_some(Material {
-        task,
-        commitment,
-        salt,
-        bytes,
+/// The material of a record of a task whose body commits to it as `materials`.
+fn material(record: &Record, sealed: Vec<u8>) -> Option<SealedMaterial> {
+    Some(SealedMaterial {
+        task: record.event.task?,
+        commitment: record.event.body.get("materials")?.as_str()?.parse().ok()?,
+        sealed,
     })
 }

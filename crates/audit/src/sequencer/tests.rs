@@ -1,5 +1,7 @@
 //! Folding, taking, races, crashes.
 
+mod kept;
+
 use aims_json::Object;
 use aims_model::{Event, EventKind};
 use aims_store::Store;
@@ -8,8 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{
-    Bench, denial, event, gateway, gateway_events, intent, intent_with, records, server_events,
-    shipped, signer, task,
+    Bench, denial, event, gateway, gateway_events, records, server_events, shipped, signer,
 };
 
 /// A name, what is shipped, and whether the error is the right one.
@@ -42,7 +43,10 @@ async fn the_outbox_becomes_a_log_that_checks() {
     let report = bench.check().await;
     assert_eq!((report.size, report.root), (head.size, head.root));
     assert_eq!(report.sources[&Source::Server].records, head.size);
-    assert_eq!((report.grants_verified, report.keys.len()), (1, 3));
+    assert_eq!(
+        (report.claimed.grants_verified, report.claimed.keys.len()),
+        (1, 3)
+    );
 }
 
 #[tokio::test]
@@ -59,7 +63,13 @@ async fn a_backlog_of_any_length_is_folded_before_what_a_gateway_ships() {
         .unwrap();
     assert_eq!(taken, 4);
     let report = bench.check().await;
-    assert_eq!((report.permits_verified, report.open_intents.len()), (2, 1));
+    assert_eq!(
+        (
+            report.claimed.permits_verified,
+            report.claimed.open_intents.len()
+        ),
+        (2, 1)
+    );
 }
 
 #[tokio::test]
@@ -150,43 +160,6 @@ async fn records_that_do_not_continue_the_chain_are_refused_and_nothing_is_taken
     bench.check().await;
 }
 
-#[tokio::test]
-async fn material_is_kept_only_if_the_record_commits_to_it() {
-    let bench = Bench::new().await;
-    let sequencer = bench.sequencer().await;
-    bench.commit(server_events()).await;
-    let (salt, bytes) = ([3; 16], b"what was used".to_vec());
-    let with = |events: &[Event], material: ([u8; 16], Vec<u8>)| {
-        let mut shipped = shipped(gateway(), events);
-        shipped[0].material = Some(material);
-        shipped
-    };
-    let good = [intent_with(1, salt, &bytes)];
-    let mut no_task = good.clone();
-    no_task[0].task = None;
-    let bad = [
-        with(&good, (salt, b"something else".to_vec())),
-        with(&good, ([4; 16], bytes.clone())),
-        with(&[intent(1, "read_file")], (salt, bytes.clone())),
-        with(&no_task, (salt, bytes.clone())),
-    ];
-    for shipped in bad {
-        let error = sequencer.take(gateway(), shipped).await.unwrap_err();
-        assert!(matches!(error, TakeError::Material { seq: 1 }), "{error:?}");
-    }
-    sequencer
-        .take(gateway(), with(&good, (salt, bytes.clone())))
-        .await
-        .unwrap();
-    let mut reader = bench.store.read().await.unwrap();
-    let kept = reader
-        .material(&commit(&salt, &bytes))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((kept.task, kept.salt, kept.bytes), (task(), salt, bytes));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn racing_sequencers_keep_one_tree_and_lose_and_double_nothing() {
     let bench = Bench::new().await;
@@ -267,7 +240,7 @@ async fn a_log_whose_tiles_were_lost_or_changed_is_not_opened() {
     bench.sequencer().await.fold().await.unwrap();
     let open = async || {
         let store = Arc::clone(&bench.store) as Arc<dyn Store>;
-        Sequencer::open(store, signer(), bench.tiles())
+        Sequencer::open(store, signer(), bench.tiles(), bench.vault.clone())
             .await
             .map(drop)
     };
@@ -291,7 +264,7 @@ fn every_kind_has_somebody_who_may_write_it() {
         assert!(
             sources
                 .iter()
-                .any(|source| crate::kinds::may_write(*source, *kind)),
+                .any(|source| aims_proof::may_write(*source, *kind)),
             "{kind}"
         );
     }

@@ -32,9 +32,9 @@ pub struct Call {
     pub agent: Option<String>,
     /// Which instance.
     pub instance: Option<String>,
-    /// What it was done to: `server/tool`, or `host:port`.
+    /// What it was done to: `server/tool`, `host:port`, or `POST upstream/path`.
     pub resource: String,
-    /// `tools/call` or `CONNECT`.
+    /// `tools/call`, `CONNECT` or `http/request`.
     pub action: Option<String>,
     /// Digest of the exact arguments.
     pub arguments: Option<Digest>,

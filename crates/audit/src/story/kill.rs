@@ -86,6 +86,19 @@ pub struct Freeze {
     pub revision: Option<u64>,
 }
 
+/// What decisions used was erased: they can be verified, and not run again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Erasure {
+    /// Where it is recorded.
+    pub place: Place,
+    /// Who did it.
+    pub by: Option<String>,
+    /// Of how many decisions.
+    pub materials: Option<u64>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// A gateway became the owner of the delegation tree, or gave it back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Owner {

@@ -135,6 +135,7 @@ impl Telling {
             refusals: Vec::new(),
             kills: Vec::new(),
             freezes: Vec::new(),
+            erasures: Vec::new(),
             owners: Vec::new(),
             end: None,
             other: Vec::new(),
@@ -181,6 +182,7 @@ impl Telling {
             EventKind::KillCompleted => self.kill_completed(one),
             EventKind::TaskFrozen => self.story.freezes.push(later::freeze(one, true)),
             EventKind::TaskResumed => self.story.freezes.push(later::freeze(one, false)),
+            EventKind::TaskErased => self.story.erasures.push(later::erasure(one)),
             EventKind::TreeOwned => self.story.owners.push(later::owner(one)),
             EventKind::RunRequested => {
                 self.launch(one, |launch| launch.requested_by = body.text("by"));

@@ -12,7 +12,7 @@ use aims_types::{Digest, Timestamp};
 use super::{Allowance, Launch, LaunchRefusal, RequestRefusal, Session, Start, Story};
 
 use calls::{approval, call, flood};
-use kills::{freeze, kill, owner};
+use kills::{erasure, freeze, kill, owner};
 use node::{Node, Paint};
 use tree::{delegation_refusal, tree};
 
@@ -82,6 +82,10 @@ pub fn render(story: &Story, style: Style) -> String {
     root.group(
         "owners of the delegation tree",
         story.owners.iter().map(|one| owner(one, &known)),
+    );
+    root.group(
+        "erased",
+        story.erasures.iter().map(|one| erasure(one, &known)),
     );
     root.group(
         "other records",

@@ -1,6 +1,6 @@
 //! Authority in words.
 
-use aims_authority::{Authority, Detail, Limits};
+use aims_authority::{Authority, Body, Detail, Http, Limits};
 use aims_crypto::base64url;
 use aims_model::Grant;
 use serde::Serialize;
@@ -53,6 +53,7 @@ fn detail(detail: &Detail) -> Allowance {
                     .collect(),
             }
         }
+        Detail::Http(http) => request(http),
         Detail::Egress(egress) => Allowance {
             what: format!(
                 "connections to {}:{}",
@@ -61,6 +62,27 @@ fn detail(detail: &Detail) -> Allowance {
             ),
             arguments: Vec::new(),
         },
+    }
+}
+
+/// Requests to an upstream.
+fn request(http: &Http) -> Allowance {
+    let methods: Vec<_> = http.methods().iter().map(|one| one.as_str()).collect();
+    let query = if http.query() { ", with any query" } else { "" };
+    let (upstream, path) = (http.upstream(), http.path());
+    let members = match http.body() {
+        Body::Any => vec!["any body".to_owned()],
+        Body::Members(members) => members
+            .iter()
+            .map(|(name, argument)| shown(&format!("{name}: {argument}")))
+            .collect(),
+    };
+    Allowance {
+        what: format!(
+            "requests {} to `{upstream}` at {path} and below{query}",
+            methods.join(", ")
+        ),
+        arguments: members,
     }
 }
 

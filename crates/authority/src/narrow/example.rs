@@ -7,8 +7,8 @@ use aims_types::Timestamp;
 
 use super::may_omit;
 use crate::{
-    Argument, ArgumentName, Authority, Constraint, Detail, Egress, Example, ExampleCall,
-    PathPrefix, Range, Scalar, ScalarSet, ToolName, Tools, allows,
+    Argument, ArgumentName, Arguments, Authority, Constraint, Detail, Egress, Example, ExampleCall,
+    Http, HttpMethod, PathPrefix, Range, Scalar, ScalarSet, ToolName, Tools, allows,
 };
 
 /// Longest text or list that is made up for an example.
@@ -30,44 +30,67 @@ impl<'a> Search<'a> {
         Self { child, parent }
     }
 
-    /// Any call of the tool.
+    /// Any call, made of arguments that `wanted` allows.
     pub(super) fn call_of(
         &self,
-        tools: &Tools,
-        tool: &ToolName,
-        held: Option<&Tools>,
+        wanted: &Arguments,
+        make: impl Fn(Object) -> ExampleCall,
     ) -> Option<Example> {
-        let arguments = self.arguments(tools, held, None)?;
-        self.checked(call(tools, tool, arguments), EARLY)
+        let arguments = self.arguments(wanted, None, None)?;
+        self.checked(make(arguments), EARLY)
     }
 
-    /// A call of the tool with a value of the argument that the parent's detail refuses.
+    /// A call with a value of the argument that the parent's detail refuses.
     pub(super) fn call_with(
         &self,
-        tools: &Tools,
-        tool: &ToolName,
-        held: &Tools,
+        (wanted, held): (&Arguments, &Arguments),
         argument: &ArgumentName,
+        make: impl Fn(Object) -> ExampleCall,
     ) -> Option<Example> {
-        let rest = self.arguments(tools, Some(held), Some(argument))?;
-        let wanted = tools.arguments().get(argument)?;
-        let allowed = held.arguments().get(argument);
+        let rest = self.arguments(wanted, Some(held), Some(argument))?;
+        let (wanted, allowed) = (wanted.get(argument)?, held.get(argument));
         let refused = |value: &Value| allowed.is_none_or(|a| a.broken_by(value).is_some());
         let values = values(wanted, allowed).filter(refused).take(TRIES_MAX);
-        let with = |value| call(tools, tool, rest.clone().with(argument.as_str(), value));
+        let with = |value| make(rest.clone().with(argument.as_str(), value));
         values.map(with).find_map(|call| self.checked(call, EARLY))
     }
 
-    /// A call of the tool without the argument.
+    /// A call without the argument.
     pub(super) fn call_without(
         &self,
-        tools: &Tools,
-        tool: &ToolName,
-        held: &Tools,
+        (wanted, held): (&Arguments, &Arguments),
         argument: &ArgumentName,
+        make: impl Fn(Object) -> ExampleCall,
     ) -> Option<Example> {
-        let arguments = self.arguments(tools, Some(held), Some(argument))?;
-        self.checked(call(tools, tool, arguments), EARLY)
+        let arguments = self.arguments(wanted, Some(held), Some(argument))?;
+        self.checked(make(arguments), EARLY)
+    }
+
+    /// Any request with the method.
+    pub(super) fn request_of(&self, http: &Http, method: HttpMethod) -> Option<Example> {
+        self.checked(self.any_request(http, method)?, EARLY)
+    }
+
+    /// The same with a query.
+    pub(super) fn request_with_query(&self, http: &Http, method: HttpMethod) -> Option<Example> {
+        let mut call = self.any_request(http, method)?;
+        if let ExampleCall::Http { query, .. } = &mut call {
+            *query = true;
+        }
+        self.checked(call, EARLY)
+    }
+
+    /// The same with a body that is not one JSON object.
+    pub(super) fn request_with_body(&self, http: &Http, method: HttpMethod) -> Option<Example> {
+        self.checked(request(http, method, false, None), EARLY)
+    }
+
+    fn any_request(&self, http: &Http, method: HttpMethod) -> Option<ExampleCall> {
+        let body = match http.members() {
+            Some(members) => self.arguments(members, None, None)?,
+            None => Object::new(),
+        };
+        Some(request(http, method, false, Some(body)))
     }
 
     /// A connection.
@@ -81,8 +104,11 @@ impl<'a> Search<'a> {
         self.child.details().iter().find_map(|detail| match detail {
             Detail::Egress(egress) => self.checked(connection(egress), late),
             Detail::Tools(tools) => {
-                let arguments = self.arguments(tools, None, None)?;
+                let arguments = self.arguments(tools.arguments(), None, None)?;
                 self.checked(call(tools, tools.actions().first()?, arguments), late)
+            }
+            Detail::Http(http) => {
+                self.checked(self.any_request(http, *http.methods().first()?)?, late)
             }
         })
     }
@@ -97,20 +123,20 @@ impl<'a> Search<'a> {
     /// `except`, which is left out.
     fn arguments(
         &self,
-        tools: &Tools,
-        held: Option<&Tools>,
+        wanted_all: &Arguments,
+        held: Option<&Arguments>,
         except: Option<&ArgumentName>,
     ) -> Option<Object> {
         let mut arguments = Object::new();
-        for (name, wanted) in tools.arguments() {
+        for (name, wanted) in wanted_all {
             if Some(name) == except {
                 continue;
             }
-            let omit = may_omit(tools, self.child, name);
+            let omit = may_omit(wanted_all, self.child, name);
             if omit && held.is_none_or(|held| may_omit(held, self.parent, name)) {
                 continue;
             }
-            let allowed = held.and_then(|held| held.arguments().get(name));
+            let allowed = held.and_then(|held| held.get(name));
             let in_both = |v: &Value| allowed.is_none_or(|a| a.broken_by(v).is_none());
             let value = values(wanted, allowed).find(in_both);
             match value.or_else(|| values(wanted, allowed).next()) {
@@ -123,11 +149,27 @@ impl<'a> Search<'a> {
     }
 }
 
-fn call(tools: &Tools, tool: &ToolName, arguments: Object) -> ExampleCall {
+pub(super) fn call(tools: &Tools, tool: &ToolName, arguments: Object) -> ExampleCall {
     ExampleCall::Tool {
         server: tools.server().clone(),
         tool: tool.clone(),
         arguments,
+    }
+}
+
+/// A request at the detail's own path.
+pub(super) fn request(
+    http: &Http,
+    method: HttpMethod,
+    query: bool,
+    body: Option<Object>,
+) -> ExampleCall {
+    ExampleCall::Http {
+        upstream: http.upstream().clone(),
+        method,
+        path: http.path().as_str().to_owned(),
+        query,
+        body,
     }
 }
 

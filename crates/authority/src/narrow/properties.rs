@@ -11,8 +11,8 @@ use proptest::test_runner::TestRunner;
 
 use super::example::values;
 use crate::{
-    Argument, ArgumentName, Authority, Bounds, Constraint, Detail, ExampleCall, Glob, Ledger,
-    Limits, Range, Rate, Scalar, ScalarSet, Sum, Tools, allows, narrower,
+    Argument, Arguments, Authority, Body, Bounds, Constraint, Detail, ExampleCall, Glob, Http,
+    HttpMethod, Ledger, Limits, Range, Rate, Scalar, ScalarSet, Sum, Tools, allows, narrower,
 };
 
 const SCALARS: [&str; 6] = ["a", "ab", "", "/a", "/a/b", "b"];
@@ -60,8 +60,6 @@ fn argument() -> impl Strategy<Value = Argument> {
     (proptest::collection::vec(constraint(), 0..3), any::<bool>()).prop_map(|(c, o)| bounds(c, o))
 }
 
-type Arguments = BTreeMap<ArgumentName, Argument>;
-
 fn tools(server: &str, actions: &[&str], arguments: Arguments) -> Detail {
     let actions: BTreeSet<_> = actions.iter().map(|name| name.parse().unwrap()).collect();
     Detail::Tools(Tools::new(server.parse().unwrap(), actions, arguments).unwrap())
@@ -76,8 +74,26 @@ fn detail() -> impl Strategy<Value = Detail> {
     let server = prop_oneof![9 => Just("git"), 1 => Just("hub")];
     prop_oneof![
         8 => (server, actions, arguments).prop_map(|(s, actions, a)| tools(s, &actions, a)),
+        4 => http(),
         1 => host,
     ]
+}
+
+/// Requests, most of them to one upstream, and at paths of which some lie within others.
+fn http() -> impl Strategy<Value = Detail> {
+    let upstream = prop_oneof![9 => Just("model"), 1 => Just("hub")];
+    let methods = subsequence(vec![HttpMethod::Get, HttpMethod::Post], 1..3);
+    let path = select(&["/", "/v1", "/v1/chat", "/v1x", "/v2"][..]);
+    let name = select(&["x", "y", "z"][..]).prop_map(|name| name.parse().unwrap());
+    let members = proptest::collection::btree_map(name, argument(), 0..3);
+    let body = prop_oneof![1 => Just(Body::Any), 3 => members.prop_map(Body::Members)];
+    (upstream, methods, path, any::<bool>(), body).prop_map(
+        |(upstream, methods, path, query, body)| {
+            let (upstream, path) = (upstream.parse().unwrap(), path.parse().unwrap());
+            let methods = methods.into_iter().collect();
+            Detail::Http(Http::new(upstream, methods, path, query, body).unwrap())
+        },
+    )
 }
 
 /// Limits as far as they fit these details.
@@ -165,10 +181,42 @@ impl Twist {
     }
 
     fn twisted(&self, detail: &Detail) -> Detail {
-        let Detail::Tools(tools) = detail else {
-            return detail.clone();
+        match detail {
+            Detail::Egress(_) => detail.clone(),
+            Detail::Http(http) => self.twisted_http(http),
+            Detail::Tools(tools) => {
+                let arguments = self.twisted_arguments(tools.arguments());
+                let mut actions = tools.actions().clone();
+                if self.less == 2 && actions.len() > 1 {
+                    actions.pop_first();
+                }
+                Detail::Tools(Tools::new(tools.server().clone(), actions, arguments).unwrap())
+            }
+        }
+    }
+
+    fn twisted_http(&self, http: &Http) -> Detail {
+        let mut methods = http.methods().clone();
+        if self.less == 2 && methods.len() > 1 {
+            methods.pop_first();
+        }
+        let path = match (self.less, http.path().as_str()) {
+            (2, "/v1") => "/v1/chat".parse().unwrap(),
+            (2, "/") => "/v1".parse().unwrap(),
+            _ => http.path().clone(),
         };
-        let mut arguments = tools.arguments().clone();
+        let body = match http.body() {
+            Body::Any if self.less == 2 => Body::Members(Arguments::new()),
+            Body::Any => Body::Any,
+            Body::Members(members) => Body::Members(self.twisted_arguments(members)),
+        };
+        let query = http.query() && self.less < 2;
+        let upstream = http.upstream().clone();
+        Detail::Http(Http::new(upstream, methods, path, query, body).unwrap())
+    }
+
+    fn twisted_arguments(&self, arguments: &Arguments) -> Arguments {
+        let mut arguments = arguments.clone();
         for argument in arguments.values_mut() {
             if let Argument::Bounded(old) = &*argument {
                 let constraints = [old.constraints(), &self.more].concat();
@@ -180,11 +228,7 @@ impl Twist {
         {
             arguments.insert(name.clone(), argument.clone());
         }
-        let mut actions = tools.actions().clone();
-        if self.less == 2 && actions.len() > 1 {
-            actions.pop_first();
-        }
-        Detail::Tools(Tools::new(tools.server().clone(), actions, arguments).unwrap())
+        arguments
     }
 }
 
@@ -193,38 +237,56 @@ fn calls(authorities: [&Authority; 2], picks: &[Index]) -> Vec<ExampleCall> {
     let mut calls = Vec::new();
     let mut picks = picks.iter().cycle();
     for detail in authorities.iter().flat_map(|a| a.details()) {
-        let tools = match detail {
-            Detail::Tools(tools) => tools,
+        match detail {
+            Detail::Tools(tools) => {
+                for tool in tools.actions().iter().flat_map(|tool| [tool; 4]) {
+                    calls.push(ExampleCall::Tool {
+                        server: tools.server().clone(),
+                        tool: tool.clone(),
+                        arguments: picked(authorities, tools.arguments(), &mut picks),
+                    });
+                }
+            }
             Detail::Egress(egress) => {
                 let (host, port) = (egress.host().clone(), egress.port());
                 calls.push(ExampleCall::Egress { host, port });
-                continue;
             }
-        };
-        for tool in tools.actions() {
-            for _ in 0..4 {
-                let mut arguments = Object::new();
-                for (name, wanted) in tools.arguments() {
-                    let others = authorities.iter().flat_map(|a| a.details());
-                    let other = others.filter_map(|detail| match detail {
-                        Detail::Tools(other) => other.arguments().get(name),
-                        Detail::Egress(_) => None,
+            Detail::Http(http) => {
+                for method in http.methods().iter().flat_map(|method| [method; 4]) {
+                    let below = ["", "/chat", "x"][picks.next().unwrap().index(3)];
+                    let named = http.members().cloned().unwrap_or_default();
+                    let body = picked(authorities, &named, &mut picks);
+                    calls.push(ExampleCall::Http {
+                        upstream: http.upstream().clone(),
+                        method: *method,
+                        path: format!("{}{below}", http.path()).replace("//", "/"),
+                        query: picks.next().unwrap().index(2) == 1,
+                        body: (picks.next().unwrap().index(4) > 0).then_some(body),
                     });
-                    let all: Vec<Value> = other.flat_map(|o| values(wanted, Some(o))).collect();
-                    let pick = picks.next().unwrap().index(all.len() + 1);
-                    if let Some(value) = all.get(pick) {
-                        arguments = arguments.with(name.as_str(), value.clone());
-                    }
                 }
-                calls.push(ExampleCall::Tool {
-                    server: tools.server().clone(),
-                    tool: tool.clone(),
-                    arguments,
-                });
             }
         }
     }
     calls
+}
+
+/// Values at the edges of what the authorities say of these arguments.
+fn picked<'a>(
+    authorities: [&Authority; 2],
+    named: &Arguments,
+    picks: &mut impl Iterator<Item = &'a Index>,
+) -> Object {
+    let mut arguments = Object::new();
+    for (name, wanted) in named {
+        let others = authorities.iter().flat_map(|a| a.details());
+        let other = others.filter_map(|detail| detail.named_arguments()?.get(name));
+        let all: Vec<Value> = other.flat_map(|o| values(wanted, Some(o))).collect();
+        let pick = picks.next().unwrap().index(all.len() + 1);
+        if let Some(value) = all.get(pick) {
+            arguments = arguments.with(name.as_str(), value.clone());
+        }
+    }
+    arguments
 }
 
 /// Makes the calls one after another; how many of them the child let through.

@@ -1,7 +1,9 @@
 //! The wire form of details and of constraints on arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::num::NonZeroU16;
+use std::str::FromStr;
 
 use aims_json::{Object, Value};
 use aims_types::Name;
@@ -9,14 +11,19 @@ use aims_types::Name;
 use super::reader::{Members, at_index, members, parsed};
 use crate::problem::{counted, shown};
 use crate::{
-    ACTIONS_MAX, Argument, ArgumentName, AuthorityError, Bounds, Constraint, Detail, Egress,
-    Problem, Range, SET_LEN_MAX, Scalar, ScalarSet, ToolName, Tools,
+    ACTIONS_MAX, Argument, ArgumentName, Arguments, AuthorityError, Body, Bounds, Constraint,
+    Detail, Egress, Http, HttpMethod, Problem, Range, SET_LEN_MAX, Scalar, ScalarSet, ToolName,
+    Tools,
 };
 
 const TOOL: &str = "mcp_tool";
 const CONNECT: &str = "https_connect";
+const REQUEST: &str = "http_request";
 const ANY: &str = "any";
 const OPTIONAL: &str = "optional";
+/// What names of what is registered look like.
+const SERVER: &str = "a server's name: 1 to 63 characters of a-z, 0-9 and `-`";
+const UPSTREAM: &str = "an upstream's name: 1 to 63 characters of a-z, 0-9 and `-`";
 
 pub(super) fn read(value: &Value) -> Result<Detail, AuthorityError> {
     let kind = value
@@ -28,6 +35,10 @@ pub(super) fn read(value: &Value) -> Result<Detail, AuthorityError> {
             &["type", "server", "actions", "arguments"],
         )?),
         Some(CONNECT) => egress(&members(value, &["type", "host", "port"])?),
+        Some(REQUEST) => {
+            let known = ["type", "upstream", "methods", "path", "query", "body"];
+            http(&members(value, &known)?)
+        }
         Some(other) => Err(Problem::UnknownType { seen: shown(other) }.into()),
         None => Err(AuthorityError::new(
             "type",
@@ -45,36 +56,88 @@ pub(super) fn write(detail: &Detail) -> Value {
             .into(),
         Detail::Tools(tools) => {
             let actions: Vec<Value> = tools.actions().iter().map(|a| a.as_str().into()).collect();
-            let arguments = tools.arguments().iter();
-            let arguments = arguments.fold(Object::new(), |object, (name, argument)| {
-                object.with(name.as_str(), write_argument(argument))
-            });
             Object::new()
                 .with("type", TOOL)
                 .with("server", tools.server().as_str())
                 .with("actions", actions)
-                .with("arguments", arguments)
+                .with("arguments", write_arguments(tools.arguments()))
                 .into()
         }
+        Detail::Http(http) => write_http(http).into(),
     }
 }
 
+fn write_http(http: &Http) -> Object {
+    let methods: Vec<Value> = http.methods().iter().map(|m| m.as_str().into()).collect();
+    let object = Object::new()
+        .with("type", REQUEST)
+        .with("upstream", http.upstream().as_str())
+        .with("methods", methods)
+        .with("path", http.path().as_str());
+    let object = match http.body() {
+        Body::Any => object.with("body", ANY),
+        Body::Members(members) => object.with("body", write_arguments(members)),
+    };
+    if http.query() {
+        object.with("query", ANY)
+    } else {
+        object
+    }
+}
+
+fn write_arguments(arguments: &Arguments) -> Object {
+    let arguments = arguments.iter();
+    arguments.fold(Object::new(), |object, (name, argument)| {
+        object.with(name.as_str(), write_argument(argument))
+    })
+}
+
 fn tools(members: &Members<'_>) -> Result<Detail, AuthorityError> {
-    let server = members.needed("server")?.as_str().unwrap_or_default();
-    let server: Name = server.parse().map_err(|_| {
-        let expected = "a server's name: 1 to 63 characters of a-z, 0-9 and `-`";
-        AuthorityError::new(
-            "server",
-            Problem::Text {
-                seen: shown(server),
-                expected,
-            },
-        )
-    })?;
+    let server = name(members, "server", SERVER)?;
     let actions = actions(members.array("actions")?).map_err(|e| e.within("actions"))?;
     let given = members.needed("arguments")?;
     let arguments = arguments(given).map_err(|e| e.within("arguments"))?;
     Ok(Detail::Tools(Tools::new(server, actions, arguments)?))
+}
+
+/// A name of something that is registered.
+fn name(
+    members: &Members<'_>,
+    member: &'static str,
+    expected: &'static str,
+) -> Result<Name, AuthorityError> {
+    let text = members.needed(member)?.as_str().unwrap_or_default();
+    text.parse().map_err(|_| {
+        let seen = shown(text);
+        AuthorityError::new(member, Problem::Text { seen, expected })
+    })
+}
+
+/// Requests to an upstream. What is not said of query and body is not allowed.
+fn http(members: &Members<'_>) -> Result<Detail, AuthorityError> {
+    let upstream = name(members, "upstream", UPSTREAM)?;
+    let methods = methods(members.array("methods")?).map_err(|e| e.within("methods"))?;
+    let path = members.parsed("path")?;
+    let query = match members.get("query") {
+        None => false,
+        Some(value) if value.as_str() == Some(ANY) => true,
+        Some(_) => {
+            let expected = "\"any\", or nothing if there may be none";
+            return Err(AuthorityError::new("query", Problem::Type { expected }));
+        }
+    };
+    let body = members.needed("body")?;
+    let body = match body.as_str() {
+        Some(ANY) => Body::Any,
+        _ => Body::Members(arguments(body).map_err(|e| e.within("body"))?),
+    };
+    Ok(Detail::Http(Http::new(
+        upstream, methods, path, query, body,
+    )?))
+}
+
+fn methods(items: &[Value]) -> Result<BTreeSet<HttpMethod>, AuthorityError> {
+    set_of(items, HttpMethod::ALL.len())
 }
 
 fn egress(members: &Members<'_>) -> Result<Detail, AuthorityError> {
@@ -93,19 +156,27 @@ fn egress(members: &Members<'_>) -> Result<Detail, AuthorityError> {
 }
 
 fn actions(items: &[Value]) -> Result<BTreeSet<ToolName>, AuthorityError> {
-    counted(items.len(), 1, ACTIONS_MAX)?;
-    let mut actions = BTreeSet::new();
+    set_of(items, ACTIONS_MAX)
+}
+
+/// One to `max` texts, none twice.
+fn set_of<T>(items: &[Value], max: usize) -> Result<BTreeSet<T>, AuthorityError>
+where
+    T: FromStr<Err = Problem> + Ord + Display,
+{
+    counted(items.len(), 1, max)?;
+    let mut set = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
-        let name: ToolName = parsed(item).map_err(|e| e.within(&at_index(index)))?;
-        let entry = name.to_string();
-        if !actions.insert(name) {
+        let one: T = parsed(item).map_err(|e| e.within(&at_index(index)))?;
+        let entry = one.to_string();
+        if !set.insert(one) {
             return Err(Problem::Duplicate { entry }.into());
         }
     }
-    Ok(actions)
+    Ok(set)
 }
 
-fn arguments(value: &Value) -> Result<BTreeMap<ArgumentName, Argument>, AuthorityError> {
+fn arguments(value: &Value) -> Result<Arguments, AuthorityError> {
     let object = value.as_object().ok_or(Problem::Type {
         expected: "an object",
     })?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use aims_model::PointKind;
-use aims_server::{ConfigError, EgressConfig, LeaseConfig};
+use aims_server::{ConfigError, EgressConfig, LeaseConfig, PemFiles};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ struct PointApi {
 pub(crate) struct NodeSection {
     /// Where its Unix socket is.
     runtime_dir: PathBuf,
+    /// The socket of the SPIFFE Workload API; `workload.sock` beside it unless it is said.
+    workload_socket: Option<PathBuf>,
     /// The gateway that its agents' requests go to (`host:port`).
     pub(crate) gateway: String,
     /// First of the host uids reserved for agents; used as root only.
@@ -72,6 +74,18 @@ pub(crate) struct GatewaySection {
     /// First of the host uids reserved for tools; used as root only.
     #[serde(default = "tools_uid_base")]
     pub(crate) uid_base: u32,
+    /// Where it listens for agents that run elsewhere; absent where there are none.
+    pub(crate) agents: Option<AgentsSection>,
+}
+
+/// A gateway's listener for agents that run elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentsSection {
+    /// Where it listens, over HTTPS.
+    pub(crate) listen: SocketAddr,
+    /// The certificate that agents are shown.
+    pub(crate) tls: PemFiles,
 }
 
 const fn listen() -> SocketAddr {
@@ -154,6 +168,13 @@ impl PointConfig {
     pub(crate) fn gateway(&self) -> Result<&GatewaySection> {
         let gateway = self.gateway.as_ref();
         gateway.context("this configuration has no table `gateway`; it describes a node")
+    }
+
+    /// The socket of the SPIFFE Workload API.
+    pub(crate) fn workload_socket(&self) -> Result<PathBuf> {
+        let node = self.node()?;
+        let default = || node.runtime_dir.join(aims_server::WORKLOAD_SOCKET);
+        Ok(node.workload_socket.clone().unwrap_or_else(default))
     }
 
     /// The node's Unix socket.

@@ -18,20 +18,27 @@ pub(super) async fn run(command: AgentCommand, mut client: Client, output: Outpu
                 "purpose": manifest.purpose,
                 "environment": manifest.environment,
                 "evidence": manifest.evidence()?,
+                "remote": manifest.remote()?,
                 "draft": manifest.draft,
             });
             let agent: Agent = client.post("/v1/agents", &body).await?;
             output.show(&agent, |agent| {
-                let evidence = &agent.evidence;
-                format!(
-                    "{} is registered as {}\nevidence: {} {}, {} files, {} trees and libraries",
-                    agent.name,
-                    agent.spiffe_id,
-                    evidence.program.path,
-                    evidence.program.digest,
-                    evidence.files.len(),
-                    evidence.trees.len(),
-                )
+                let (name, id) = (&agent.name, &agent.spiffe_id);
+                match &agent.evidence {
+                    Some(evidence) => format!(
+                        "{name} is registered as {id}\nevidence: {} {}, {} files, {} trees and \
+                         libraries",
+                        evidence.program.path,
+                        evidence.program.digest,
+                        evidence.files.len(),
+                        evidence.trees.len(),
+                    ),
+                    None => format!(
+                        "{name} is registered as {id}\nit runs elsewhere and holds its own key: \
+                         nothing of its program is seen (assurance {})",
+                        agent.assurance.as_str()
+                    ),
+                }
             })
         }
         AgentCommand::List => {

@@ -52,13 +52,13 @@ pub(super) async fn run(command: LogCommand, profile: Profile, output: Output) -
         "origin": report.origin,
         "size": report.size,
         "root": report.root,
-        "kinds": report.kinds,
-        "keys": report.keys,
-        "open_intents": report.open_intents,
-        "grants_verified": report.grants_verified,
-        "permits_verified": report.permits_verified,
-        "answers_verified": report.answers_verified,
-        "open_kills": report.open_kills,
+        "kinds": report.claimed.kinds,
+        "keys": report.claimed.keys,
+        "open_intents": report.claimed.open_intents,
+        "grants_verified": report.claimed.grants_verified,
+        "permits_verified": report.claimed.permits_verified,
+        "answers_verified": report.claimed.answers_verified,
+        "open_kills": report.claimed.open_kills,
     });
     output.show(&value, |_| show(&report))
 }
@@ -93,6 +93,7 @@ fn show(report: &LogReport) -> String {
         ]
     });
     let kinds: Vec<String> = report
+        .claimed
         .kinds
         .iter()
         .map(|(kind, count)| format!("{count} {kind}"))
@@ -105,21 +106,26 @@ fn show(report: &LogReport) -> String {
         report.root,
         table(["source", "records", "chain", "last"], sources),
         kinds.join(", "),
-        report.keys.len(),
-        report.grants_verified,
-        report.permits_verified,
-        report.answers_verified,
-        report.open_intents.len(),
+        report.claimed.keys.len(),
+        report.claimed.grants_verified,
+        report.claimed.permits_verified,
+        report.claimed.answers_verified,
+        report.claimed.open_intents.len(),
         open_kills(report),
     )
 }
 
 /// The kills whose receipt is missing: each of them, since there should be none for long.
 fn open_kills(report: &LogReport) -> String {
-    if report.open_kills.is_empty() {
+    if report.claimed.open_kills.is_empty() {
         return "; every kill has its receipt".to_owned();
     }
-    let kills: Vec<_> = report.open_kills.iter().map(|kill| plain(kill)).collect();
+    let kills: Vec<_> = report
+        .claimed
+        .open_kills
+        .iter()
+        .map(|kill| plain(kill))
+        .collect();
     format!("\nkills without a receipt so far: {}", kills.join(", "))
 }
 

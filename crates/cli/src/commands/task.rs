@@ -142,10 +142,15 @@ fn in_words(authority: &Authority) -> String {
                 "connect".to_owned(),
                 "opaque: only host and bytes are seen".to_owned(),
             ],
+            Some("http_request") => [
+                format!("{}{}", text("upstream"), text("path")),
+                text("methods").replace(',', "\n").replace(['[', ']'], ""),
+                request_bounds(detail),
+            ],
             _ => [
                 text("server"),
                 text("actions").replace(',', "\n").replace(['[', ']'], ""),
-                arguments(detail),
+                arguments(detail.get("arguments")),
             ],
         }
     });
@@ -160,9 +165,23 @@ fn in_words(authority: &Authority) -> String {
     )
 }
 
+/// What holds for the body and the query of requests.
+fn request_bounds(detail: &aims_json::Value) -> String {
+    let body = detail.get("body");
+    let body = match body.and_then(|body| body.as_object()) {
+        Some(members) if members.is_empty() => "no body".to_owned(),
+        Some(_) => arguments(body),
+        None => "any body".to_owned(),
+    };
+    match detail.get("query") {
+        Some(_) => format!("{body}\nany query"),
+        None => body,
+    }
+}
+
 /// One line for each argument that an authority names.
-fn arguments(detail: &aims_json::Value) -> String {
-    let arguments = detail.get("arguments").and_then(|value| value.as_object());
+fn arguments(named: Option<&aims_json::Value>) -> String {
+    let arguments = named.and_then(|value| value.as_object());
     let lines = arguments
         .into_iter()
         .flat_map(aims_json::Object::iter)

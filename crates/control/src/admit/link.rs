@@ -103,6 +103,8 @@ async fn told(
 /// The instances that a node vouches for.
 async fn live_of(plane: &ControlPlane, node: Id<Node>) -> Result<HashSet<Id<Instance>>, Fault> {
     let live = plane.store().read().await?.instances_live().await?;
-    let of_node = live.into_iter().filter(|instance| instance.node == node);
+    let of_node = live
+        .into_iter()
+        .filter(|instance| instance.node == Some(node));
     Ok(of_node.map(|instance| instance.id).collect())
 }

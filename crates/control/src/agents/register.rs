@@ -1,21 +1,25 @@
 //! Registering an agent: a name of its own, an owner, a purpose, an environment, evidence.
 
-use std::collections::BTreeSet;
-
-use aims_json::{Object, to_canonical};
+use aims_crypto::PublicKey;
+use aims_json::Object;
 use aims_model::agent::Stage;
-use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, EVIDENCE_ITEMS_MAX};
-use aims_model::{Agent, Assurance, EventKind, Expected, Person, Role, TextError};
-use aims_store::{Reader, Txn};
+use aims_model::{Agent, EventKind, Expected, KeyOwner, KeyPurpose, Person, Role, TextError};
+use aims_store::{Error, Reader, Txn};
 use aims_types::{Cx, Name, NameError};
 
+use super::proof::{Admitted, admitted};
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::init::key_body;
+use crate::keyring::{BadKey, enrolled};
 use crate::recording::{Attempt, event, shown, value};
 use crate::{Committed, ControlPlane, Fault};
 
 /// Longest canonical form of registered evidence, in bytes: it has to fit into a record.
 pub const EVIDENCE_LEN_MAX: usize = 32 << 10;
+
+/// Most keys of an agent that holds its own: the present one, and those that follow it.
+pub const AGENT_KEYS_MAX: usize = 4;
 
 /// Names that say nothing about whose identity it is: accounts that many share.
 pub const SHARED_NAMES: [&str; 14] = [
@@ -46,10 +50,24 @@ pub struct RegisterAgent {
     pub purpose: Option<String>,
     /// Where it runs: `production`, `staging`, …
     pub environment: Option<String>,
-    /// The program that must be seen.
-    pub evidence: Expected,
+    /// What it proves itself with.
+    pub evidence: Proof,
     /// Whether it has to be activated before it may run.
     pub draft: bool,
+}
+
+/// What an agent proves itself with before anything is issued to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Its program, which a node sees when it starts it.
+    Program(Expected),
+    /// Keys that it holds itself, wherever it runs: nothing of its program is seen.
+    Keys {
+        /// The assurance level of that, by name: `key_held`. Whoever registers says so aloud.
+        assurance: String,
+        /// The public keys, each as the text of a JWK.
+        jwks: Vec<String>,
+    },
 }
 
 /// Why an agent was not registered.
@@ -102,6 +120,18 @@ pub enum RegisterAgentError {
     /// The evidence can't be what is seen of a program.
     #[error("the evidence can't be used: {0}")]
     Evidence(String),
+    /// Keys of the agent's own come without the name of what that is worth.
+    #[error("`{0}` is not the assurance of a key that the agent holds itself: say `key_held`")]
+    Assurance(String),
+    /// There are no keys, or too many.
+    #[error("an agent that holds its own key has 1 to {AGENT_KEYS_MAX} keys")]
+    KeyCount,
+    /// A key can't be used.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// A key is somebody's already.
+    #[error("the key `{0}` is enrolled already; make one that is the agent's alone")]
+    KeyTaken(String),
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -126,6 +156,10 @@ impl Refused for RegisterAgentError {
             Self::Purpose(_) => "bad_purpose",
             Self::Environment(_) => "bad_environment",
             Self::Evidence(_) => "bad_evidence",
+            Self::Assurance(_) => "bad_assurance",
+            Self::KeyCount => "key_count",
+            Self::Key(_) => "bad_key",
+            Self::KeyTaken(_) => "key_taken",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -162,7 +196,11 @@ async fn register(
     let owner = owner_of(txn.as_mut(), &owner).await?;
     let purpose = given("purpose", request.purpose, "what it is for")?.parse()?;
     let environment = given("environment", request.environment, "where it runs")?;
-    check_evidence(&request.evidence)?;
+    let Admitted {
+        evidence,
+        assurance,
+        keys,
+    } = admitted(txn.as_mut(), request.evidence).await?;
     let spiffe_id = plane.trust_domain().id(&format!("agent/{name}"));
     let since = cx.now;
     let agent = Agent {
@@ -174,8 +212,8 @@ async fn register(
         environment: environment
             .parse()
             .map_err(RegisterAgentError::Environment)?,
-        evidence: request.evidence,
-        assurance: Assurance::Confined,
+        evidence,
+        assurance,
         stage: if request.draft {
             Stage::Draft
         } else {
@@ -183,17 +221,29 @@ async fn register(
         },
         registered_at: cx.now,
     };
-    insert(txn, cx, &agent, &owner).await?;
+    insert(txn, cx, (&agent, &owner), &keys).await?;
     Ok(plane.published(agent, revision).await)
 }
 
 async fn insert(
     mut txn: Box<dyn Txn>,
     cx: &Cx,
-    agent: &Agent,
-    owner: &Person,
+    (agent, owner): (&Agent, &Person),
+    keys: &[PublicKey],
 ) -> Result<(), RegisterAgentError> {
     txn.agent_insert(agent).await?;
+    let enrolled = keys.iter().map(|key| {
+        let owner = KeyOwner::Agent(agent.id);
+        enrolled(key, KeyPurpose::Agent, owner, cx.now)
+    });
+    let mut events = Vec::new();
+    for key in enrolled {
+        match txn.key_insert(&key).await {
+            Err(Error::Duplicate { .. }) => return Err(RegisterAgentError::KeyTaken(key.kid)),
+            done => done?,
+        }
+        events.push(event(cx, EventKind::KeyEnrolled, key_body(&key)));
+    }
     let owner = Object::new()
         .with("id", owner.id.to_string())
         .with("name", owner.name.as_str());
@@ -207,9 +257,8 @@ async fn insert(
         .with("assurance", agent.assurance.as_str())
         .with("stage", agent.stage.as_str())
         .with("evidence", value(&agent.evidence)?);
-    Ok(txn
-        .commit(vec![event(cx, EventKind::AgentRegistered, body)])
-        .await?)
+    events.insert(0, event(cx, EventKind::AgentRegistered, body));
+    Ok(txn.commit(events).await?)
 }
 
 async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterAgentError> {
@@ -222,7 +271,8 @@ async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), Re
     }
 }
 
-/// Refuses the identity of a person or a tool server, and identities that many share (R3).
+/// Refuses the identity of a person, a tool server or a service, and identities that many share
+/// (R3).
 async fn refuse_borrowed_identity(
     reader: &mut dyn Reader,
     name: &Name,
@@ -239,6 +289,12 @@ async fn refuse_borrowed_identity(
     }
     if reader.server_by_name(name).await?.is_some() {
         return Err(borrowed("the name of a tool server"));
+    }
+    if reader.service_by_name(name).await?.is_some() {
+        return Err(borrowed("the name of a service"));
+    }
+    if reader.upstream_by_name(name).await?.is_some() {
+        return Err(borrowed("the name of an upstream"));
     }
     Ok(())
 }
@@ -268,53 +324,4 @@ async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, Registe
         Some(person) if person.role == Role::Auditor => Err(refused("an auditor changes nothing")),
         Some(person) => Ok(person),
     }
-}
-
-fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
-    let hint = "which program must be seen, by path and digest";
-    if evidence.program.path.is_empty() {
-        return Err(RegisterAgentError::Missing {
-            field: "evidence",
-            hint,
-        });
-    }
-    let refused = |why: String| Err(RegisterAgentError::Evidence(why));
-    if evidence.files.len() > EVIDENCE_ITEMS_MAX || evidence.trees.len() > EVIDENCE_ITEMS_MAX {
-        return refused(format!("more than {EVIDENCE_ITEMS_MAX} files or trees"));
-    }
-    let program = std::iter::once(&evidence.program);
-    let bound: Vec<_> = program
-        .chain(&evidence.files)
-        .chain(&evidence.trees)
-        .collect();
-    let mut paths = BTreeSet::new();
-    for item in evidence.interpreter.iter().chain(bound.iter().copied()) {
-        let path = item.path.as_str();
-        if !path.starts_with('/') || path.len() > ARGUMENT_LEN_MAX || has_control(path) {
-            return refused(format!("`{}` is not an absolute path", shown(path)));
-        }
-    }
-    for item in bound {
-        // The interpreter comes from one of the trees, which may be it alone.
-        if !paths.insert(item.path.as_str()) {
-            return refused(format!("`{}` is named twice", shown(&item.path)));
-        }
-    }
-    if let Arguments::Exactly(arguments) = &evidence.arguments
-        && (arguments.len() > ARGUMENTS_MAX || arguments.iter().any(|a| a.len() > ARGUMENT_LEN_MAX))
-    {
-        return refused(format!(
-            "more than {ARGUMENTS_MAX} arguments, or one that is too long"
-        ));
-    }
-    let canonical = to_canonical(&value(evidence)?).map_err(|error| error.to_string());
-    match canonical {
-        Ok(bytes) if bytes.len() <= EVIDENCE_LEN_MAX => Ok(()),
-        Ok(_) => refused(format!("it takes more than {EVIDENCE_LEN_MAX} bytes")),
-        Err(why) => refused(why),
-    }
-}
-
-fn has_control(text: &str) -> bool {
-    text.chars().any(char::is_control)
 }

@@ -70,7 +70,7 @@ async fn permitted(
     }
     let instance = txn.instance(call.instance).await?;
     let instance = instance.ok_or(NotLive::UnknownInstance)?;
-    if instance.node != call.node {
+    if instance.node != Some(call.node) {
         return Err(DelegateError::ForeignNode);
     }
     let live = LiveInstance::find(txn, call.instance, cx.now).await?;
@@ -124,6 +124,9 @@ async fn delegate_of(
     if !matches!(agent.stage, agent::Stage::Active { .. }) {
         let (name, stage) = (agent.name.clone(), agent.stage.as_str());
         return Err(DelegateError::AgentNotActive { name, stage });
+    }
+    if agent.evidence.is_none() {
+        return Err(DelegateError::RunsElsewhere(agent.name));
     }
     let owner = reader.person(agent.owner).await?;
     let owner = owner.filter(|owner| owner.removed_at.is_none());

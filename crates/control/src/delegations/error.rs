@@ -73,6 +73,9 @@ pub(crate) enum DelegateError {
         /// Where it stands.
         stage: &'static str,
     },
+    /// The agent is not started here.
+    #[error("agent `{0}` runs elsewhere with a key of its own; nothing is handed on to it")]
+    RunsElsewhere(Name),
     /// Nobody answers for the agent.
     #[error("the owner of agent `{0}` was removed; name another agent")]
     NoOwner(Name),
@@ -137,6 +140,7 @@ impl Refused for DelegateError {
             Self::ForeignParent => "delegation_foreign_parent",
             Self::UnknownAgent(_) => "unknown_agent",
             Self::AgentNotActive { .. } => "agent_not_active",
+            Self::RunsElsewhere(_) => "runs_elsewhere",
             Self::NoOwner(_) => "no_owner",
             Self::EmptyAuthority => "empty_authority",
             Self::Wider(wider) => wider.rule().code(),

@@ -23,7 +23,7 @@ pub(crate) async fn refused(
 ) -> Result<(), Fault> {
     let instance = plane.store().read().await?.instance(call.instance).await?;
     // Nobody writes into the records of a task that is not theirs.
-    let own = instance.filter(|instance| instance.node == call.node);
+    let own = instance.filter(|instance| instance.node == Some(call.node));
     let reason = plain(&error.to_string(), REASON_LEN_MAX);
     tracing::info!(instance = %call.instance, code = error.code(), %reason, "delegation refused");
     let mut body = Object::new()

@@ -135,13 +135,14 @@ pub(crate) async fn attest(
         let refusal = refusal.ok_or_else(|| Fault::Inconsistent("no reason".to_owned()))?;
         return Err(AttestError::Checks(Box::new(refusal), results));
     };
+    let (node, posture) = (attestation.node, attestation.posture);
     let instance = Instance {
         id: cx.id()?,
         agent: agent.id,
         task: run.task,
         run: run.id,
-        node: attestation.node,
-        posture: attestation.posture,
+        node: Some(node),
+        posture: Some(posture.clone()),
         jkt: Thumbprint::of(&key).to_string(),
         jwk: canonical_jwk(&Jwk::new(key)),
         stage: Stage::Live { since: cx.now },
@@ -151,7 +152,10 @@ pub(crate) async fn attest(
         .to_body(Object::new())?
         .with("wit", wit)
         .with("revision", revision.number());
-    let made = made_event(cx, &instance, (&live, &policy), body)?;
+    let body = body
+        .with("node", node.to_string())
+        .with("posture", value(&posture)?);
+    let made = made_event(cx, &instance, (&live, &policy), body);
     insert(txn, &instance, made).await?;
     Ok((grant, revision))
 }
@@ -218,21 +222,20 @@ fn check_size(posture: &Posture) -> Result<(), AttestError> {
     }
 }
 
-fn made_event(
+/// The record of a new instance.
+pub(crate) fn made_event(
     cx: &Cx,
     instance: &Instance,
     (live, policy): (&LiveChain, &PolicyVersion),
     body: Object,
-) -> Result<Event, aims_store::Error> {
+) -> Event {
     let body = body
         .with("instance", instance.id.to_string())
         .with("agent", live.leaf.agent.spiffe_id.as_str())
         .with("run", instance.run.to_string())
         .with("delegation", live.leaf.grant.id.to_string())
-        .with("node", instance.node.to_string())
         .with("jkt", instance.jkt.as_str())
         .with("jwk", instance.jwk.as_str())
-        .with("posture", value(&instance.posture)?)
         .with("in_force", policy_body(policy));
-    Ok(event(cx, EventKind::InstanceAttested, body).of_task(instance.task))
+    event(cx, EventKind::InstanceAttested, body).of_task(instance.task)
 }

@@ -77,8 +77,12 @@ impl Checks {
             .iter()
             .filter(|(holds, _)| !holds)
             .map(|(_, wrong)| *wrong);
+        let gaps = match &agent.evidence {
+            Some(expected) => expected.gaps(&posture.evidence),
+            None => vec![no_program()],
+        };
         Self {
-            gaps: agent.evidence.gaps(&posture.evidence),
+            gaps,
             environment: wrong.collect(),
             policy: None,
         }
@@ -135,5 +139,14 @@ impl Checks {
             .with("attestation", attestation)
             .with("environment", environment)
             .with("policy", policy))
+    }
+}
+
+/// An agent that runs elsewhere is started by nobody here.
+fn no_program() -> EvidenceGap {
+    EvidenceGap {
+        part: "program".to_owned(),
+        expected: "an agent that runs elsewhere with a key of its own".to_owned(),
+        seen: "a program".to_owned(),
     }
 }

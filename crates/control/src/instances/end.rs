@@ -45,7 +45,7 @@ pub(crate) async fn end(
     let now = txn.revision().await?;
     let revision = txn.revision_next().await?;
     let instance = txn.instance(end.instance).await?.ok_or(EndError::Unknown)?;
-    if instance.node != end.node {
+    if instance.node != Some(end.node) {
         return Err(EndError::ForeignNode);
     }
     let how = (revision, end.how.as_str());

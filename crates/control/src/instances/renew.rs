@@ -58,12 +58,13 @@ pub(crate) async fn renew(
 ) -> Result<InstanceGrant, RenewError> {
     let mut txn = plane.store().begin().await?;
     let LiveInstance { instance, of } = LiveInstance::find(txn.as_mut(), id, cx.now).await?;
-    if instance.node != node {
+    if instance.node != Some(node) {
         return Err(RenewError::ForeignNode);
     }
+    let attested = instance.posture.clone().ok_or(RenewError::ForeignNode)?;
     let posture = Posture {
         evidence,
-        ..instance.posture.clone()
+        ..attested.clone()
     };
     let voucher = Voucher {
         enrolled: is_enrolled_node(txn.as_mut(), node).await?,
@@ -72,10 +73,10 @@ pub(crate) async fn renew(
     let mut checks = Checks::of(&of.leaf.agent, &posture, voucher);
     checks
         .gaps
-        .extend(changed(&instance.posture.evidence, &posture.evidence)?);
+        .extend(changed(&attested.evidence, &posture.evidence)?);
     if let Some(refusal) = checks.refusal() {
         drop(txn);
-        let revision = end_changed(plane, cx, instance, (&checks, &refusal)).await?;
+        let revision = end_changed(plane, cx, (instance, node), (&checks, &refusal)).await?;
         return Err(RenewError::Ended(Box::new(refusal), revision));
     }
     let key = parse_jwk(&instance.jwk).map_err(|error| Fault::Inconsistent(error.to_string()))?;
@@ -116,7 +117,7 @@ fn changed(attested: &Evidence, seen: &Evidence) -> Result<Option<EvidenceGap>, 
 async fn end_changed(
     plane: &ControlPlane,
     cx: &Cx,
-    instance: Instance,
+    (instance, node): (Instance, Id<Node>),
     (checks, failed): (&Checks, &Failed),
 ) -> Result<Revision, Fault> {
     let mut txn = plane.store().begin().await?;
@@ -132,7 +133,7 @@ async fn end_changed(
     let body = checks
         .to_body(Object::new())?
         .with("instance", instance.id.to_string())
-        .with("node", instance.node.to_string())
+        .with("node", node.to_string())
         .with("code", failed.code())
         .with("reason", bounded(failed.reason()))
         .with("renewed", false);

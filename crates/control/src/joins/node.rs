@@ -15,7 +15,7 @@ use crate::instances::all_ended;
 use crate::keyring::{BadKey, enrolled, parse_jwk};
 use crate::publish::{AttachError, Link};
 use crate::recording::{Attempt, event, shown};
-use crate::{ControlPlane, Fault};
+use crate::{ControlPlane, Fault, services};
 
 /// Why a node did not join.
 #[derive(Debug, thiserror::Error)]
@@ -137,11 +137,14 @@ pub(crate) async fn end_instances_of(
     (how, is_gone): (&str, impl Fn(Id<Instance>) -> bool + Send),
 ) -> Result<(Vec<Event>, Option<Revision>), Error> {
     let mut live = txn.instances_live().await?;
-    live.retain(|instance| instance.node == node && is_gone(instance.id));
-    if live.is_empty() {
+    live.retain(|instance| instance.node == Some(node) && is_gone(instance.id));
+    let mut processes = txn.service_instances_live().await?;
+    processes.retain(|process| process.node == node && is_gone(process.id));
+    if live.is_empty() && processes.is_empty() {
         return Ok((Vec::new(), None));
     }
     let revision = txn.revision_next().await?;
-    let events = all_ended(txn, cx, live, (revision, how)).await?;
+    let mut events = all_ended(txn, cx, live, (revision, how)).await?;
+    events.extend(services::all_ended(txn, cx, processes, (revision, how)).await?);
     Ok((events, Some(revision)))
 }

@@ -9,10 +9,17 @@ use super::error::KillError;
 use crate::agents::{stage_event, staged};
 use crate::init::key_body;
 use crate::recording::event;
-use crate::{ControlPlane, instances, tasks};
+use crate::{ControlPlane, instances, services, tasks};
 
 /// How an instance ends, and why a task or an agent's activity does.
-const KILLED: &str = "killed";
+pub(crate) const KILLED: &str = "killed";
+/// How an instance ends whose own key was killed.
+const KEY_KILLED: &str = "its key was killed";
+
+/// Whether that is how an instance ends whose kill somebody asked for, by its id or its key.
+pub(crate) fn is_kill(how: &str) -> bool {
+    [KILLED, KEY_KILLED].contains(&how)
+}
 
 /// Ends what belongs to the subject; gives the records. What is dead already stays as it is.
 pub(super) async fn of(
@@ -30,9 +37,12 @@ pub(super) async fn of(
         }
         Subject::Agent(id) => agent(txn, cx, *id, revision).await,
         Subject::Instance(id) => {
+            let how = (revision, KILLED);
+            if let Some(ended) = services::ended_by_kill(txn, cx, *id, how).await? {
+                return Ok(ended);
+            }
             let instance = txn.instance(*id).await?;
             let instance = instance.ok_or(KillError::UnknownInstance(*id))?;
-            let how = (revision, KILLED);
             Ok(instances::all_ended(txn, cx, vec![instance], how).await?)
         }
         Subject::Key(kid) => key(txn, cx, (plane, kid), revision).await,
@@ -68,8 +78,8 @@ async fn agent(
     Ok(vec![stage_event(cx, &agent, from, (Some(revision), why))])
 }
 
-/// An enrolled key is retired; an instance ends with its key, and with that of the node that
-/// vouches for it.
+/// An enrolled key is retired; an instance ends with its key, with that of the node that vouches
+/// for it, and with one that its agent proves itself with.
 async fn key(
     txn: &mut dyn Txn,
     cx: &Cx,
@@ -81,7 +91,7 @@ async fn key(
         let Some(instance) = live.into_iter().find(|instance| instance.jkt == kid) else {
             return Err(KillError::UnknownKey(kid.to_owned()));
         };
-        let how = (revision, "its key was killed");
+        let how = (revision, KEY_KILLED);
         return Ok(instances::all_ended(txn, cx, vec![instance], how).await?);
     };
     if key.retired_at.is_some() {
@@ -92,11 +102,24 @@ async fn key(
     txn.key_update(&key).await?;
     let body = key_body(&key).with("cut_off", revision.number());
     let mut events = vec![event(cx, EventKind::KeyRetired, body)];
-    if let KeyOwner::Node(node) = key.owner {
-        let mut live = txn.instances_live().await?;
-        live.retain(|instance| instance.node == node);
-        let how = (revision, "its node's key was killed");
-        events.extend(instances::all_ended(txn, cx, live, how).await?);
+    let owner = key.owner;
+    let mut live = txn.instances_live().await?;
+    let how = match owner {
+        KeyOwner::Node(node) => {
+            live.retain(|instance| instance.node == Some(node));
+            "its node's key was killed"
+        }
+        KeyOwner::Agent(agent) => {
+            live.retain(|instance| instance.agent == agent);
+            "its agent's key was killed"
+        }
+        KeyOwner::Server | KeyOwner::Gateway(_) | KeyOwner::Person(_) => return Ok(events),
+    };
+    events.extend(instances::all_ended(txn, cx, live, (revision, how)).await?);
+    if let KeyOwner::Node(node) = owner {
+        let mut live = txn.service_instances_live().await?;
+        live.retain(|process| process.node == node);
+        events.extend(services::all_ended(txn, cx, live, (revision, how)).await?);
     }
     Ok(events)
 }
@@ -121,7 +144,7 @@ async fn check_not_the_last(
             Ok(())
         }
         KeyOwner::Person(id) => check_an_operator_is_left(reader, id, key).await,
-        KeyOwner::Node(_) | KeyOwner::Gateway(_) => Ok(()),
+        KeyOwner::Node(_) | KeyOwner::Gateway(_) | KeyOwner::Agent(_) => Ok(()),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn may_kill(
         Subject::Instance(id) => {
             let unknown = KillError::UnknownInstance(*id);
             let Some(instance) = reader.instance(*id).await? else {
-                return Err(unknown);
+                return of_service(reader, rights, *id, unknown).await;
             };
             let task = task_of(reader, instance.task).await?;
             (task, vec![agent_of(reader, instance.agent).await?], unknown)
@@ -74,6 +74,23 @@ pub(super) async fn may_kill(
     } else {
         Err(unknown)
     }
+}
+
+/// A process of a service is an operator's to kill, and its owner's; it belongs to no task.
+async fn of_service(
+    reader: &mut dyn Reader,
+    rights: &Rights,
+    id: Id<types::Instance>,
+    unknown: KillError,
+) -> Result<Option<Id<types::Task>>, KillError> {
+    let Some(instance) = reader.service_instance(id).await? else {
+        return Err(unknown);
+    };
+    let service = reader.service(instance.service).await?;
+    if service.is_some_and(|service| rights.0.answers_for(service.owner)) {
+        return Ok(None);
+    }
+    Err(unknown)
 }
 
 async fn task_of(reader: &mut dyn Reader, id: Id<types::Task>) -> Result<Task, Fault> {

@@ -28,8 +28,9 @@ pub(super) async fn complete(
 ) -> Result<Receipt, Fault> {
     let points = plane.complete(killed.revision).await;
     let took = plane.parts().clock.boot().since(started);
+    let services = plane.parts().config.services.longest();
     let mut reader = plane.store().read().await?;
-    let foreign_until = foreign_until(reader.as_mut(), cx.now, &killed).await?;
+    let foreign_until = foreign_until(reader.as_mut(), (cx.now, services), &killed).await?;
     drop(reader);
     let receipt = Receipt {
         subject: killed.subject.clone(),
@@ -102,11 +103,11 @@ fn object(receipt: &Receipt) -> Result<Object, Fault> {
 /// where it is not known whether anything lives, it says that something may.
 async fn foreign_until(
     reader: &mut dyn Reader,
-    asked_at: Timestamp,
+    (asked_at, to_services): (Timestamp, Duration),
     killed: &Killed,
 ) -> Result<Option<Timestamp>, Fault> {
     let credential = Duration::from_secs(ACCESS_TOKEN_TTL_SECS.max(crate::WIT_TTL_SECS));
-    let latest = asked_at.plus(credential);
+    let latest = asked_at.plus(credential.max(to_services));
     let Some(task) = killed.task else {
         return Ok(match &killed.subject {
             Subject::Key(kid) => of_key(reader, kid, asked_at, latest).await?,
@@ -126,12 +127,12 @@ async fn of_key(
     asked_at: Timestamp,
     latest: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    use aims_model::KeyPurpose::{Ca, Gateway, Grant, Log, Node, Person, Token};
+    use aims_model::KeyPurpose::{Agent, Ca, Gateway, Grant, JwtSvid, Log, Node, Person, Token};
     let purpose = reader.key(kid).await?.map(|key| key.purpose);
     Ok(match purpose {
         // Signatures outside of the log that nobody but AIMS reads.
         Some(Grant | Log) => None,
         Some(Ca | Node | Gateway) => Some(asked_at.plus(SVID_LIFE)),
-        Some(Token | Person) | None => Some(latest),
+        Some(Token | JwtSvid | Person | Agent) | None => Some(latest),
     })
 }

@@ -25,7 +25,11 @@ pub(super) async fn instances(
         match &cut.subject {
             Subject::Instance(id) => {
                 let instance = reader.instance(*id).await?;
-                if instance.is_some_and(|instance| instance.node == node) {
+                let of = match instance {
+                    Some(instance) => instance.node,
+                    None => reader.service_instance(*id).await?.map(|one| one.node),
+                };
+                if of == Some(node) {
                     found.push(*id);
                 }
             }
@@ -43,7 +47,7 @@ pub(super) async fn instances(
         return Ok(found);
     }
     for instance in reader.instances_live().await? {
-        if instance.node != node || found.contains(&instance.id) {
+        if instance.node != Some(node) || found.contains(&instance.id) {
             continue;
         }
         let key = Subject::Key(instance.jkt.clone());

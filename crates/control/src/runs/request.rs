@@ -59,6 +59,9 @@ pub enum RequestRunError {
         /// Who was named.
         seen: String,
     },
+    /// The agent is not started here.
+    #[error("agent `{0}` runs elsewhere with a key of its own; hand it the task's id instead")]
+    RunsElsewhere(Name),
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -72,6 +75,7 @@ impl Refused for RequestRunError {
             Self::Access(error) => error.code(),
             Self::NotLive(error) => error.code(),
             Self::OtherAgent { .. } => "other_agent",
+            Self::RunsElsewhere(_) => "runs_elsewhere",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -123,6 +127,9 @@ async fn request(
             expected: agent.name,
             seen,
         });
+    }
+    if agent.evidence.is_none() {
+        return Err(RequestRunError::RunsElsewhere(agent.name));
     }
     let live = LiveChain::root(txn.as_mut(), task, cx.now).await?;
     let ticket = new_ticket(cx.entropy.as_ref())?;

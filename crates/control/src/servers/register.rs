@@ -38,8 +38,8 @@ pub enum RegisterServerError {
     /// The name is a tool server's.
     #[error("there is a tool server `{0}` already; names are never used again")]
     NameTaken(Name),
-    /// The name is or was that of a person or an agent (R3).
-    #[error("`{0}` is the name of a person or an agent; choose another name")]
+    /// The name is or was that of a person, an agent or an upstream (R3).
+    #[error("`{0}` is the name of a person, an agent or an upstream; choose another name")]
     BorrowedIdentity(Name),
     /// The purpose is not a line of words.
     #[error("the purpose: {0}")]
@@ -152,7 +152,10 @@ async fn refuse_taken(reader: &mut dyn Reader, name: &Name) -> Result<(), Regist
         return Err(RegisterServerError::NameTaken(name.clone()));
     }
     // As agents and people may not take the names of servers and of each other.
-    if reader.agent_by_name(name).await?.is_some() || reader.person_by_name(name).await?.is_some() {
+    if reader.agent_by_name(name).await?.is_some()
+        || reader.person_by_name(name).await?.is_some()
+        || reader.upstream_by_name(name).await?.is_some()
+    {
         return Err(RegisterServerError::BorrowedIdentity(name.clone()));
     }
     Ok(())

@@ -4,7 +4,9 @@ use aims_authority::{Authority, Detail};
 use aims_json::Object;
 use aims_model::grant::{Delegator, grant_digest};
 use aims_model::task::Stage;
-use aims_model::{Agent, Event, EventKind, Grant, Person, PolicyVersion, Task, ToolServer, agent};
+use aims_model::{
+    Agent, Event, EventKind, Grant, Person, PolicyVersion, Task, ToolServer, Upstream, agent,
+};
 use aims_store::{ReplayKind, StoredGrant, Txn};
 use aims_types::{self as types, Cx, Id, Name, Revision};
 
@@ -62,6 +64,9 @@ pub enum StartTaskError {
     /// The authority names a server that does not exist.
     #[error("the authority names the server `{0}`, which is not registered")]
     UnknownServer(Name),
+    /// The authority names an upstream that is not registered, or is retired.
+    #[error("there is no upstream `{0}`; register it or change the authority")]
+    UnknownUpstream(Name),
     /// The authority names a tool that the server does not have.
     #[error("the authority names the tool `{tool}`, which server `{server}` does not have")]
     UnknownTool {
@@ -99,6 +104,7 @@ impl Refused for StartTaskError {
             Self::NotLive(error) => error.code(),
             Self::EmptyAuthority => "empty_authority",
             Self::UnknownServer(_) => "unknown_server",
+            Self::UnknownUpstream(_) => "unknown_upstream",
             Self::UnknownTool { .. } => "unknown_tool",
             Self::Policy { .. } => "policy_denied",
             Self::Internal(_) => INTERNAL,
@@ -210,7 +216,7 @@ async fn authorise(txn: &mut dyn Txn, hop: &Hopped<'_>) -> Result<PolicyVersion,
     let cutoffs = txn.cutoffs().await?;
     policy_lives(txn, &cutoffs).await?;
     let servers = txn.servers().await?;
-    check_names(&consent.authority, &servers)?;
+    check_names(&consent.authority, &servers, &txn.upstreams().await?)?;
     let policy = txn.policy_current().await?;
     let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
     let compiled = rules::compile(&policy.text, &servers)
@@ -239,13 +245,25 @@ async fn authorise(txn: &mut dyn Txn, hop: &Hopped<'_>) -> Result<PolicyVersion,
 }
 
 /// Refuses an authority that names what does not exist.
-fn check_names(authority: &Authority, servers: &[ToolServer]) -> Result<(), StartTaskError> {
+fn check_names(
+    authority: &Authority,
+    servers: &[ToolServer],
+    upstreams: &[Upstream],
+) -> Result<(), StartTaskError> {
     if authority.details().is_empty() {
         return Err(StartTaskError::EmptyAuthority);
     }
     for detail in authority.details() {
-        let Detail::Tools(tools) = detail else {
-            continue;
+        let tools = match detail {
+            Detail::Tools(tools) => tools,
+            Detail::Http(http) => {
+                let named = |one: &Upstream| one.name == *http.upstream() && one.is_active();
+                if upstreams.iter().any(named) {
+                    continue;
+                }
+                return Err(StartTaskError::UnknownUpstream(http.upstream().clone()));
+            }
+            Detail::Egress(_) => continue,
         };
         let named = servers.iter().find(|server| server.name == *tools.server());
         let Some(server) = named else {

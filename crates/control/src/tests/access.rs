@@ -10,7 +10,10 @@ use aims_types::{self as types, Actor, Cx, Id};
 use super::approvals::{asked, signed_answer};
 use super::kill::killing;
 use super::peer::{Peer, Walls};
-use super::world::{Somebody, World, agent, jwk, launch, new_key, server, signed, text};
+use super::services::service;
+use super::world::{
+    Somebody, World, agent, jwk, launch, new_key, secret, server, signed, text, upstream,
+};
 use crate::{EnrolPerson, Refused};
 
 /// Every operation there is.
@@ -26,12 +29,20 @@ pub(super) enum Op {
     Agents,
     ServerRegister,
     Servers,
+    UpstreamAdd,
+    UpstreamRotate,
+    UpstreamRetire,
+    Upstreams,
+    ServiceRegister,
+    ServiceRetire,
+    Services,
     PolicyActivate,
     Policy,
     TaskStart,
     TaskEnd,
     TaskFreeze,
     TaskResume,
+    TaskErase,
     Tasks,
     Task,
     RunRequest,
@@ -49,7 +60,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::PersonEnrol,
         Self::PersonRemove,
         Self::People,
@@ -60,12 +71,20 @@ impl Op {
         Self::Agents,
         Self::ServerRegister,
         Self::Servers,
+        Self::UpstreamAdd,
+        Self::UpstreamRotate,
+        Self::UpstreamRetire,
+        Self::Upstreams,
+        Self::ServiceRegister,
+        Self::ServiceRetire,
+        Self::Services,
         Self::PolicyActivate,
         Self::Policy,
         Self::TaskStart,
         Self::TaskEnd,
         Self::TaskFreeze,
         Self::TaskResume,
+        Self::TaskErase,
         Self::Tasks,
         Self::Task,
         Self::RunRequest,
@@ -85,13 +104,16 @@ impl Op {
     /// Whether it only looks.
     const fn reads(self) -> bool {
         use Op::{
-            Agents, Approval, Approvals, People, Points, Policy, Servers, Task, Tasks, Trace,
+            Agents, Approval, Approvals, People, Points, Policy, Servers, Services, Task, Tasks,
+            Trace, Upstreams,
         };
         matches!(
             self,
             People
                 | Agents
                 | Servers
+                | Upstreams
+                | Services
                 | Policy
                 | Tasks
                 | Task
@@ -110,6 +132,8 @@ pub(super) struct Stage {
     pub(super) task: Id<types::Task>,
     /// A frozen task.
     frozen: Id<types::Task>,
+    /// A task that ended.
+    ended: Id<types::Task>,
     /// What an instance of a third task waits for.
     approval: aims_model::Approval,
 }
@@ -121,10 +145,19 @@ impl Stage {
         draft.draft = true;
         let cx = world.cx(&world.operator);
         world.plane.agent_register(&cx, draft).await.unwrap();
+        world
+            .plane
+            .upstream_add(&cx, upstream("model"))
+            .await
+            .unwrap();
         world.enrol("victor", Role::Member).await;
+        let mail = service(&world, "mail");
+        world.plane.service_register(&cx, mail).await.unwrap();
         let task = world.start(&mia, "notes").await.task.id;
         let frozen = world.start(&mia, "notes").await.task.id;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let ended = world.start(&mia, "notes").await.task.id;
+        world.plane.task_end(&cx, ended).await.unwrap();
         let running = world.running(&mia, "notes").await;
         let asked = asked(&world, &mia, &running).await;
         let approval = world.plane.approval_ask(world.gateway_id, asked).await;
@@ -134,6 +167,7 @@ impl Stage {
             mia,
             task,
             frozen,
+            ended,
         }
     }
 
@@ -168,6 +202,23 @@ impl Stage {
             Op::Agents => code(plane.agents(cx).await),
             Op::ServerRegister => code(plane.server_register(cx, server("files")).await),
             Op::Servers => code(plane.servers(cx).await),
+            Op::UpstreamAdd => code(plane.upstream_add(cx, upstream("search")).await),
+            Op::UpstreamRotate => {
+                let model = "model".parse().unwrap();
+                code(
+                    plane
+                        .upstream_rotate(cx, &model, secret("another-0123456"))
+                        .await,
+                )
+            }
+            Op::UpstreamRetire => code(plane.upstream_retire(cx, &"model".parse().unwrap()).await),
+            Op::Upstreams => code(plane.upstreams(cx).await),
+            Op::ServiceRegister => {
+                let billing = service(&self.world, "billing");
+                code(plane.service_register(cx, billing).await)
+            }
+            Op::ServiceRetire => code(plane.service_retire(cx, &"mail".parse().unwrap()).await),
+            Op::Services => code(plane.services(cx).await),
             Op::PolicyActivate => code(plane.policy_activate(cx, super::world::POLICY).await),
             Op::Policy => code(plane.policy(cx).await),
             Op::TaskStart => {
@@ -177,6 +228,7 @@ impl Stage {
             Op::TaskEnd => code(plane.task_end(cx, self.task).await),
             Op::TaskFreeze => code(plane.task_freeze(cx, self.task).await),
             Op::TaskResume => code(plane.task_resume(cx, self.frozen).await),
+            Op::TaskErase => code(plane.task_erase(cx, self.ended, "asked for").await),
             Op::KillTask => code(
                 plane
                     .kill(cx, killing("task", &self.task.to_string()))
@@ -231,16 +283,30 @@ const fn table(op: Op) -> [Option<&'static str>; 3] {
         | Op::AgentSuspend
         | Op::AgentRetire
         | Op::ServerRegister
+        | Op::UpstreamAdd
+        | Op::UpstreamRotate
+        | Op::UpstreamRetire
+        | Op::ServiceRegister
+        | Op::ServiceRetire
         | Op::KillAgent
         | Op::ApprovalAnswer
         | Op::JoinTokenCreate
         | Op::PolicyActivate => [ROLE, ROLE, ROLE],
         Op::People | Op::Points => [None, ROLE, ROLE],
-        Op::Agents | Op::Servers | Op::Policy | Op::Tasks | Op::Approvals => [None, None, None],
+        Op::Agents
+        | Op::Servers
+        | Op::Services
+        | Op::Upstreams
+        | Op::Policy
+        | Op::Tasks
+        | Op::Approvals => [None, None, None],
         Op::TaskStart => [ROLE, OWNER, None],
-        Op::TaskEnd | Op::TaskFreeze | Op::TaskResume | Op::KillTask | Op::RunRequest => {
-            [ROLE, UNKNOWN, None]
-        }
+        Op::TaskEnd
+        | Op::TaskFreeze
+        | Op::TaskResume
+        | Op::TaskErase
+        | Op::KillTask
+        | Op::RunRequest => [ROLE, UNKNOWN, None],
         Op::Task | Op::Trace => [None, UNKNOWN, None],
         Op::Approval => [None, Some("unknown_approval"), None],
         Op::Expire | Op::NodeJoin | Op::GatewayJoin => [SERVER, SERVER, SERVER],
@@ -325,11 +391,11 @@ async fn members_see_what_is_theirs_and_others_see_nothing_of_it() {
     let max = world.enrol("max", Role::Member).await;
     assert_eq!(plane.agents(&world.cx(&stage.mia)).await.unwrap().len(), 2);
     assert_eq!(plane.agents(&world.cx(&max)).await.unwrap(), []);
-    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 3);
+    assert_eq!(plane.tasks(&world.cx(&stage.mia)).await.unwrap().len(), 4);
     assert_eq!(plane.tasks(&world.cx(&max)).await.unwrap(), []);
     assert_eq!(
         plane.tasks(&world.cx(&world.operator)).await.unwrap().len(),
-        3
+        4
     );
 }
 
@@ -362,6 +428,8 @@ async fn an_approver_answers_and_sees_questions_and_does_nothing_else() {
             | Op::Approvals
             | Op::Agents
             | Op::Servers
+            | Op::Services
+            | Op::Upstreams
             | Op::Policy
             | Op::Tasks => None,
             Op::Task | Op::Trace => Some("unknown_task"),

@@ -1,11 +1,18 @@
 //! Registration and life cycle of agents.
 
 use aims_model::evidence::Arguments;
-use aims_model::{Role, Subject};
+use aims_model::{Expected, Role, Subject};
 use aims_types::Name;
 
 use super::world::{World, agent, launch};
-use crate::{Refused, RegisterAgent, SHARED_NAMES};
+use crate::{Proof, Refused, RegisterAgent, SHARED_NAMES};
+
+fn evidence(request: &mut RegisterAgent) -> &mut Expected {
+    match &mut request.evidence {
+        Proof::Program(expected) => expected,
+        Proof::Keys { .. } => panic!("an agent without a program"),
+    }
+}
 
 #[tokio::test]
 async fn what_is_missing_or_borrowed_is_refused_with_the_reason_and_recorded() {
@@ -21,7 +28,7 @@ async fn what_is_missing_or_borrowed_is_refused_with_the_reason_and_recorded() {
         ("missing_owner", |r| r.owner = Some("  ".to_owned())),
         ("missing_purpose", |r| r.purpose = None),
         ("missing_environment", |r| r.environment = None),
-        ("missing_evidence", |r| r.evidence.program.path.clear()),
+        ("missing_evidence", |r| evidence(r).program.path.clear()),
         ("bad_owner", |r| r.owner = Some("nobody-here".to_owned())),
         ("bad_owner", |r| r.owner = Some("ada".to_owned())),
         ("bad_owner", |r| {
@@ -37,19 +44,20 @@ async fn what_is_missing_or_borrowed_is_refused_with_the_reason_and_recorded() {
         ("borrowed_identity", |r| r.name = SHARED_NAMES[0].to_owned()),
         ("name_taken", |r| r.name = "notes".to_owned()),
         ("bad_evidence", |r| {
-            r.evidence.program.path = "agent.py".to_owned();
+            evidence(r).program.path = "agent.py".to_owned();
         }),
         ("bad_evidence", |r| {
-            r.evidence.files.push(r.evidence.program.clone());
+            let program = evidence(r).program.clone();
+            evidence(r).files.push(program);
         }),
         ("bad_evidence", |r| {
-            r.evidence.files = vec![r.evidence.program.clone(); 65];
+            evidence(r).files = vec![evidence(r).program.clone(); 65];
         }),
         ("bad_evidence", |r| {
-            r.evidence.arguments = Arguments::Exactly(vec![String::new(); 257]);
+            evidence(r).arguments = Arguments::Exactly(vec![String::new(); 257]);
         }),
         ("bad_evidence", |r| {
-            r.evidence.arguments = Arguments::Exactly(vec!["x".repeat(4096); 16]);
+            evidence(r).arguments = Arguments::Exactly(vec!["x".repeat(4096); 16]);
         }),
     ];
     for (code, change) in changes {
@@ -72,8 +80,9 @@ async fn what_is_missing_or_borrowed_is_refused_with_the_reason_and_recorded() {
 async fn an_interpreter_may_be_one_of_the_trees() {
     let (world, _) = World::ready().await;
     let mut request = agent("system-wide", "mia");
-    request.evidence.interpreter = request.evidence.trees.first().cloned();
-    assert!(request.evidence.interpreter.is_some());
+    let expected = evidence(&mut request);
+    expected.interpreter = expected.trees.first().cloned();
+    assert!(expected.interpreter.is_some());
     let cx = world.cx(&world.operator);
     world.plane.agent_register(&cx, request).await.unwrap();
 }

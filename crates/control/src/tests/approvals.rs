@@ -485,6 +485,14 @@ impl RecordSink for Takes {
     async fn head(&self, _: Id<types::Gateway>) -> Result<u64, RecordSinkError> {
         Ok(0)
     }
+
+    fn verifier_key(&self) -> Option<&aims_tlog::VerifierKey> {
+        None
+    }
+
+    async fn prove(&self, _: aims_audit::Wanted) -> Result<aims_audit::Proven, RecordSinkError> {
+        Err(RecordSinkError::Unavailable("nothing is kept".to_owned()))
+    }
 }
 
 fn intent(court: &Court, approval: &Approval, decision: Id<types::Decision>) -> ShippedRecord {

@@ -16,7 +16,7 @@ use super::world::World;
 use crate::log_key;
 
 #[tokio::test]
-async fn a_log_of_delegations_answers_freezes_and_kills_is_good() {
+async fn a_log_of_delegations_answers_freezes_kills_and_erasures_is_good() {
     let (world, mia) = World::ready().await;
     world.agent("reader", "mia").await;
     let judge = world.enrol("judge", Role::Approver).await;
@@ -64,12 +64,18 @@ async fn a_log_of_delegations_answers_freezes_and_kills_is_good() {
     ] {
         plane.kill(&cx, killing(kind, &id)).await.unwrap();
     }
+    plane
+        .task_erase(&cx, first.task, "mia asked for it")
+        .await
+        .unwrap();
     let store = world.parts.store.clone();
     let key = log_key(store.as_ref(), &world.parts.keys).await.unwrap();
     let signer = NoteSigner::new("aims.local/log".parse().unwrap(), Arc::new(key)).unwrap();
     let verifier = signer.verifier_key().clone();
     let tiles = || TileDir::new(world.directory().join("log"));
-    let log = Sequencer::open(store, signer, tiles()).await.unwrap();
+    let log = Sequencer::open(store, signer, tiles(), plane.vault())
+        .await
+        .unwrap();
     let head = log.fold().await.unwrap().unwrap();
     let checkpoint = head.checkpoint.parse().unwrap();
     check_log(&tiles(), &checkpoint, &verifier).unwrap();

@@ -16,11 +16,17 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
             Some((EventKind::AgentStageChanged, true))
         }
         Op::ServerRegister => Some((EventKind::ServerRegistered, true)),
+        Op::UpstreamAdd => Some((EventKind::UpstreamRegistered, true)),
+        Op::UpstreamRotate => Some((EventKind::UpstreamRotated, true)),
+        Op::UpstreamRetire => Some((EventKind::UpstreamRetired, true)),
+        Op::ServiceRegister => Some((EventKind::ServiceRegistered, true)),
+        Op::ServiceRetire => Some((EventKind::ServiceRetired, true)),
         Op::PolicyActivate => Some((EventKind::PolicyActivated, true)),
         Op::TaskStart => Some((EventKind::TaskStarted, true)),
         Op::TaskEnd | Op::Expire => Some((EventKind::TaskEnded, true)),
         Op::TaskFreeze => Some((EventKind::TaskFrozen, true)),
         Op::TaskResume => Some((EventKind::TaskResumed, true)),
+        Op::TaskErase => Some((EventKind::TaskErased, false)),
         Op::KillTask | Op::KillAgent => Some((EventKind::Killed, true)),
         Op::ApprovalAnswer => Some((EventKind::ApprovalAnswered, true)),
         Op::JoinTokenCreate => Some((EventKind::JoinAllowed, false)),
@@ -30,6 +36,8 @@ const fn table(op: Op) -> Option<(EventKind, bool)> {
         Op::People
         | Op::Agents
         | Op::Servers
+        | Op::Upstreams
+        | Op::Services
         | Op::Policy
         | Op::Tasks
         | Op::Task

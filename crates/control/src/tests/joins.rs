@@ -91,7 +91,11 @@ pub(super) async fn with_log(world: &World) -> (ControlPlane, Arc<Sequencer>) {
     let name = "aims.local/log".parse().unwrap();
     let signer = NoteSigner::new(name, Arc::new(key)).unwrap();
     let tiles = TileDir::new(world.directory().join("log"));
-    let log = Arc::new(Sequencer::open(store, signer, tiles).await.unwrap());
+    let log = Arc::new(
+        Sequencer::open(store, signer, tiles, world.plane.vault())
+            .await
+            .unwrap(),
+    );
     let records: Arc<dyn RecordSink> = log.clone();
     let parts = Parts {
         records,

@@ -164,6 +164,8 @@ async fn a_renewal_at_the_revision_of_the_kill_is_an_acknowledgement() {
     world.gateway.silent.store(true, Ordering::SeqCst);
     let revision = change(&world).await;
     let done = complete(&world.plane, revision);
+    // What renews before the wait has begun is not waited for.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     world.renew(gateway, revision).await.unwrap();
     // It may still say what it ended, and nothing is claimed of that until its lease ends.
     tokio::time::sleep(crate::UNLEASED_PATIENCE + Duration::from_millis(200)).await;

@@ -28,8 +28,8 @@ use aims_types::{
 
 use super::peer::{Peer, Walls};
 use crate::{
-    Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, RegisterAgent, RegisterServer,
-    RequestRun, StartedTask, initialise,
+    AddUpstream, Config, ControlPlane, EnrolPerson, Init, NoLog, Parts, Proof, RegisterAgent,
+    RegisterServer, RequestRun, StartedTask, initialise,
 };
 
 pub(super) const POLICY: &str = "@id(\"all\")\npermit (principal, action, resource);\n";
@@ -108,6 +108,7 @@ pub(super) async fn parts(directory: &std::path::Path) -> (Parts, Arc<FakeClock>
         records: Arc::new(NoLog),
         config: Config {
             lease: Terms::default(),
+            services: crate::ServiceTerms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },
@@ -465,7 +466,7 @@ pub(super) fn agent(name: &str, owner: &str) -> RegisterAgent {
         owner: Some(owner.to_owned()),
         purpose: Some("writes release notes".to_owned()),
         environment: Some("production".to_owned()),
-        evidence: expected(),
+        evidence: Proof::Program(expected()),
         draft: false,
     }
 }
@@ -489,5 +490,22 @@ pub(super) fn server(name: &str) -> RegisterServer {
             paths: Vec::new(),
             network: false,
         },
+    }
+}
+
+/// A credential.
+pub(super) fn secret(text: &str) -> Secret<Vec<u8>> {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+/// An upstream to be registered.
+pub(super) fn upstream(name: &str) -> AddUpstream {
+    let spec =
+        r#"{"url":"https://models.example","endpoints":[{"methods":["POST"],"path":"/v1"}]}"#;
+    AddUpstream {
+        name: name.to_owned(),
+        purpose: "answers questions".to_owned(),
+        spec: aims_json::from_slice(spec.as_bytes(), &aims_json::Limits::MESSAGE).unwrap(),
+        secret: secret("hush-0123456789"),
     }
 }

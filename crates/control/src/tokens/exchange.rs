@@ -1,26 +1,24 @@
 //! Token exchange: a grant and an instance's identity for an access token (RFC 8693).
 
-use std::time::Duration;
-
 use aims_crypto::PublicKey;
 use aims_jose::Thumbprint;
-use aims_json::{Object, Value};
+use aims_json::Object;
 use aims_model::KeyPurpose;
 use aims_model::grant::grant_digest;
 use aims_oauth::dpop::VerifiedProof;
 use aims_oauth::{
-    AccessToken, Actor, ActorChain, AssertionExpect, Chain, ClientAssertion, ClientCredential,
-    InstanceToken, TokenCommon, TokenExchange, TokenResponse, TokenType, UnverifiedClientAssertion,
-    WorkloadIdentity, WorkloadIdentityClaims, WorkloadIdentityExpect,
+    AssertionExpect, ClientAssertion, ClientCredential, TokenExchange, TokenType,
+    UnverifiedClientAssertion, WorkloadIdentity, WorkloadIdentityClaims, WorkloadIdentityExpect,
 };
 use aims_store::{Reader, Txn};
-use aims_types::{self as types, Cx, Digest, Id, Node, Revision, Secret, SpiffeId, Timestamp};
+use aims_types::{self as types, Cx, Id, Node, Revision, SpiffeId};
 
-use super::{ACCESS_TOKEN_TTL_SECS, Caller, Issued, TokenError, TrustedKeys, sign, use_once};
+use super::mint::{Carried, details, mint};
+use super::{Caller, Issued, TokenError, TrustedKeys, use_once};
 use crate::ControlPlane;
 use crate::joins::node_of;
 use crate::keyring::parse_jwk;
-use crate::liveness::{LiveHop, LiveInstance};
+use crate::liveness::LiveInstance;
 use crate::recording::shown;
 
 /// An exchange and who asks for it.
@@ -53,7 +51,14 @@ pub(super) async fn exchange(
     let live = LiveInstance::find(txn, actor.instance, cx.now).await?;
     check_instance(&live, &actor, node, proof)?;
     check_subject(txn, &live, &exchange).await?;
-    issue(plane, cx, &live, (proof, revision, node))
+    let more = Object::new().with("node", node.to_string());
+    let carried = Carried {
+        details: details(&live.of),
+        until: None,
+        jkt: proof.jkt(),
+        revision,
+    };
+    mint(plane, cx, &live, carried, more)
 }
 
 /// The node that authenticates with its enrolled key (RFC 7523 §2.2).
@@ -121,7 +126,10 @@ async fn actor_of(
 }
 
 /// One target, and nothing asked for that is not issued here.
-fn check_target(plane: &ControlPlane, exchange: &TokenExchange) -> Result<(), TokenError> {
+pub(super) fn check_target(
+    plane: &ControlPlane,
+    exchange: &TokenExchange,
+) -> Result<(), TokenError> {
     let resource = plane.parts().config.resource.as_str();
     let target = || TokenError::Target(resource.to_owned());
     if exchange.resource.as_deref() != Some(resource) {
@@ -151,7 +159,7 @@ fn check_instance(
     proof: &VerifiedProof,
 ) -> Result<(), TokenError> {
     let instance = &live.instance;
-    if instance.node != node {
+    if instance.node != Some(node) {
         return Err(TokenError::ForeignInstance(instance.id));
     }
     if instance.jkt != proof.jkt().to_string() {
@@ -181,74 +189,7 @@ async fn check_subject(
         return Err(TokenError::ForeignGrant);
     }
     match &exchange.authorization_details {
-        Some(asked) if *asked != details(live) => Err(TokenError::Details),
+        Some(asked) if *asked != details(&live.of) => Err(TokenError::Details),
         _ => Ok(()),
     }
-}
-
-fn issue(
-    plane: &ControlPlane,
-    cx: &Cx,
-    live: &LiveInstance,
-    (proof, revision, node): (&VerifiedProof, Revision, Id<Node>),
-) -> Result<Issued, TokenError> {
-    let LiveInstance { instance, of } = live;
-    let latest = cx.now.plus(Duration::from_secs(ACCESS_TOKEN_TTL_SECS));
-    // Tokens count whole seconds: what is rounded up would outlive the task.
-    let secs = |at: Timestamp| Timestamp::from_unix_secs(at.unix_secs());
-    let (issued_at, expires_at) = (secs(cx.now), secs(latest.min(of.deadline())));
-    let agent = of.leaf.agent.spiffe_id.as_str();
-    let common = TokenCommon {
-        issuer: plane.parts().config.issuer.clone(),
-        client_id: agent.to_owned(),
-        audience: plane.parts().config.resource.clone(),
-        issued_at,
-        expires_at,
-        token: cx.id()?,
-        jkt: proof.jkt(),
-    };
-    // RFC 8693 §4.1: who acts now outermost, the one who delegated to it within.
-    let acts = |hop: &LiveHop| Actor {
-        sub: hop.agent.spiffe_id.to_string(),
-        iss: None,
-    };
-    let prior = of.above.iter().rev().map(acts).collect();
-    let grants: Vec<Digest> = of.hops().map(|hop| hop.stored.digest).collect();
-    let recorded: Vec<Value> = grants.iter().map(|d| d.to_string().into()).collect();
-    let chain = Chain::new(grants)?;
-    let token = AccessToken::Instance(InstanceToken {
-        common,
-        subject: of.person.id.to_string(),
-        act: Some(ActorChain::new(acts(&of.leaf), prior)?),
-        authorization_details: details(live),
-        task: of.task.id,
-        instance: instance.id,
-        chain,
-        revision,
-    });
-    let body = Object::new()
-        .with("subject", of.person.id.to_string())
-        .with("agent", agent)
-        .with("instance", instance.id.to_string())
-        .with("node", node.to_string())
-        .with("chain", recorded)
-        .with("revision", revision.number());
-    let (text, expires_in, event) = sign(plane, cx, &token, body)?;
-    let response = TokenResponse {
-        access_token: Secret::new(text),
-        issued_token_type: TokenType::AccessToken,
-        expires_in,
-        scope: None,
-        authorization_details: Some(details(live)),
-    };
-    Ok(Issued {
-        response,
-        event: event.of_task(of.task.id),
-    })
-}
-
-/// The authority as `authorization_details` (RFC 9396 §2).
-fn details(live: &LiveInstance) -> Value {
-    let details = live.of.leaf.grant.authority.details().iter();
-    Value::Array(details.map(aims_authority::Detail::to_value).collect())
 }

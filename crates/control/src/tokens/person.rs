@@ -84,5 +84,8 @@ pub(super) async fn admin(
         scope: Some(ADMIN_SCOPE.to_owned()),
         authorization_details: None,
     };
-    Ok(Issued { response, event })
+    Ok(Issued {
+        response,
+        events: vec![event],
+    })
 }

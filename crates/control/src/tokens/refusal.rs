@@ -7,6 +7,7 @@ use aims_oauth::{
 };
 use aims_types::Id;
 
+use super::REMOTE_INSTANCES_MAX;
 use crate::Fault;
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::keyring::BadKey;
@@ -24,8 +25,8 @@ pub(crate) enum TokenError {
     /// A grant that needs no client came with one.
     #[error("a person's assertion comes without a client assertion")]
     UnexpectedClient,
-    /// The client is not a node of ours, or the key is not its own.
-    #[error("the client assertion is not by an enrolled key of a node: `{0}`")]
+    /// The client is none of ours, or the key is not its own.
+    #[error("the client assertion is not by an enrolled key of the client: `{0}`")]
     ForeignClient(String),
     /// `client_id` names somebody else than the assertion.
     #[error("`client_id` differs from the assertion's subject")]
@@ -87,6 +88,33 @@ pub(crate) enum TokenError {
     /// The token can't have the form it needs.
     #[error(transparent)]
     NotIssuable(CreateAccessTokenError),
+    /// The token was issued to another client (RFC 7009 §2.1).
+    #[error("the token was issued to another client")]
+    ForeignToken,
+    /// The token that is to be exchanged does not count now.
+    #[error("the subject token does not count any more")]
+    SubjectDead,
+    /// A grant that this endpoint does not take.
+    #[error("this grant is not taken at this endpoint")]
+    OtherDoor,
+    /// The client says no task that it works on.
+    #[error("the parameter `aims_task` is missing or no id of a task")]
+    NoTask,
+    /// The task is not the client's, or there is none.
+    #[error("the task is not one of this agent's: `{0}`")]
+    ForeignTask(String),
+    /// Nothing may be issued for the task.
+    #[error(transparent)]
+    TaskNotLive(NotLive),
+    /// An instance of the task was killed.
+    #[error("an instance of the task was killed; a person has to start another task")]
+    Killed,
+    /// The task has had too many instances.
+    #[error("the task has had {REMOTE_INSTANCES_MAX} instances; start another one")]
+    TooManyInstances,
+    /// The key of the proof is or was used for something else.
+    #[error("the key of the proof is or was another one's; make a new one for each run")]
+    KeyTaken,
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -143,10 +171,18 @@ impl Refused for TokenError {
             Self::ForeignInstance(_) => "foreign_instance",
             Self::UnknownGrant => "unknown_grant",
             Self::ForeignGrant => "foreign_grant",
-            Self::NotLive(error) => error.code(),
+            Self::NotLive(error) | Self::TaskNotLive(error) => error.code(),
             Self::Target(_) => "wrong_target",
             Self::Scope => "wrong_scope",
             Self::Details => "wrong_details",
+            Self::ForeignToken => "foreign_token",
+            Self::SubjectDead => "subject_dead",
+            Self::OtherDoor => "other_endpoint",
+            Self::NoTask => "no_task",
+            Self::ForeignTask(_) => "foreign_task",
+            Self::Killed => "instance_killed",
+            Self::TooManyInstances => "too_many_instances",
+            Self::KeyTaken => "key_taken",
             Self::NotIssuable(_) => "not_issuable",
             Self::Internal(_) => INTERNAL,
         }
@@ -169,6 +205,28 @@ impl TokenError {
             Self::Assertion(_) | Self::ForeignPerson | Self::AssertionReplayed => {
                 (Code::InvalidGrant, "the assertion is not valid")
             }
+            Self::ForeignToken => (
+                Code::UnauthorizedClient,
+                "the token was issued to another client",
+            ),
+            Self::OtherDoor => (
+                Code::UnauthorizedClient,
+                "this grant is not taken at this endpoint",
+            ),
+            Self::NoTask => (
+                Code::InvalidRequest,
+                "say the id of the task as the parameter `aims_task`",
+            ),
+            Self::ForeignTask(_) | Self::TaskNotLive(_) | Self::Killed | Self::TooManyInstances => {
+                (
+                    Code::InvalidGrant,
+                    "nothing is issued to this client for this task",
+                )
+            }
+            Self::KeyTaken => (
+                Code::InvalidDpopProof,
+                "the key of the proof is or was another one's: make a new one for each run",
+            ),
             Self::Proof(_) | Self::ProofReplayed | Self::ActorKey => (
                 Code::InvalidDpopProof,
                 "the proof of possession is not valid",
@@ -181,6 +239,7 @@ impl TokenError {
             | Self::ForeignInstance(_)
             | Self::UnknownGrant
             | Self::ForeignGrant
+            | Self::SubjectDead
             | Self::NotLive(_)
             | Self::NotIssuable(_)
             | Self::Internal(_) => (
@@ -191,7 +250,7 @@ impl TokenError {
             Self::Scope => (Code::InvalidScope, "the scope is not issued by this grant"),
             Self::Details => (
                 Code::InvalidAuthorizationDetails,
-                "only the grant's own authority is issued",
+                "only authority within what is held is issued",
             ),
         };
         ErrorResponse::new(code, description)

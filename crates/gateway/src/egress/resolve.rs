@@ -29,8 +29,8 @@ pub(crate) enum ConnectFault {
     CutOff,
 }
 
-/// The public addresses of a host.
-pub(crate) async fn resolve(
+/// The addresses of a host, wherever they lead.
+pub(crate) async fn resolve_any(
     host: &str,
     port: u16,
     within: Duration,
@@ -43,6 +43,16 @@ pub(crate) async fn resolve(
     if found.is_empty() {
         return Err(ConnectFault::Name);
     }
+    Ok(found)
+}
+
+/// The public addresses of a host.
+pub(crate) async fn resolve(
+    host: &str,
+    port: u16,
+    within: Duration,
+) -> Result<Vec<SocketAddr>, ConnectFault> {
+    let found = resolve_any(host, port, within).await?;
     let good: Vec<_> = found
         .into_iter()
         .filter(|address| is_public(address.ip()))

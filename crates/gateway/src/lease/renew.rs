@@ -161,6 +161,7 @@ fn ended(core: &Arc<Core>, why: NotHeld) {
     metrics::counter!("aims_gateway_leases_lost_total").increment(1);
     tracing::warn!(%why, "the lease has ended: everything is cut off and denied");
     core.lease.wanted.notify_one();
+    core.upstreams.forget();
     let ending = Arc::clone(core);
     core.tasks.spawn(async move {
         let cut = ending.live.cut_all().await;

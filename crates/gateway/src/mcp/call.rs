@@ -26,7 +26,7 @@ use crate::authn::Caller;
 use crate::core::{Admitted, Core, Refusal};
 use crate::lease::late::Doing;
 use crate::live::{Kind, Live};
-use crate::records::{self, Action, Resource};
+use crate::records::{Action, Resource};
 use crate::respond;
 use crate::state::State;
 use crate::stream::{Gate, Stream, channel};
@@ -353,7 +353,11 @@ impl Setting {
     pub(super) fn enter(&self, wanted: &Wanted) -> Live {
         let kind = Kind::Call {
             decision: wanted.action.decision,
-            what: format!("{}/{}", self.session.server, records::short(&wanted.tool)),
+            what: format!(
+                "{}/{}",
+                self.session.server,
+                aims_decision::short(&wanted.tool)
+            ),
         };
         let caller = &self.caller;
         self.core

@@ -13,7 +13,6 @@ use aims_mcp::tools::{Tool, list_result};
 use aims_mcp::{
     Message, Method, Notice, Notification, ProtocolVersion, Request, RequestId, build, code, limits,
 };
-use aims_model::Assurance;
 use aims_oauth::HttpUri;
 use aims_types::Name;
 use bytes::Bytes;
@@ -26,11 +25,11 @@ use super::session::Session;
 use crate::authn::{AuthnError, Caller};
 use crate::core::{Core, NotReady};
 use crate::forward;
-use crate::records::short;
 use crate::respond;
 use crate::state::State;
 use crate::trees::{Owner, own};
 use crate::unserved::{note_not_ready, note_stranger, note_undecided};
+use aims_decision::short;
 
 /// Where the endpoints are.
 const PREFIX: &str = "/mcp/";
@@ -168,19 +167,12 @@ pub(crate) async fn stranger(core: &Core, error: &AuthnError, resource: &str) ->
     }
 }
 
-/// Whether the caller may know that the server is there: every hop names one of its tools.
+/// Whether the caller may know that the server is there: it may know of one of its tools.
 fn may_enter(state: &State, caller: &Caller, server: &Name) -> bool {
     let Some(registered) = state.server(server) else {
         return false;
     };
-    registered.tools().any(|tool| {
-        caller
-            .chain
-            .verified
-            .hops()
-            .iter()
-            .all(|hop| aims_authority::may_see(&hop.grant().authority, server, tool))
-    })
+    registered.tools().any(|tool| caller.may_see(server, tool))
 }
 
 impl Visit {
@@ -384,10 +376,11 @@ impl Visit {
         {
             return respond::unavailable(Some(id), "the log can't be written: nothing is allowed");
         }
-        let agents = self.caller.chain.agent_facts();
+        let agents = self.caller.chain.agent_facts(self.caller.assurance);
         let nothing = Object::new();
         let shown = |tool: &&Tool| {
             table.is_as_pinned(&self.state, server, tool.name())
+                && self.caller.may_see(server, tool.name())
                 && listed(&Case {
                     chain: &self.caller.chain.verified,
                     call: Call::Tool {
@@ -398,7 +391,7 @@ impl Visit {
                     policies: &self.state.policies,
                     agents: &agents,
                     calls: 0,
-                    assurance: Assurance::Confined,
+                    assurance: self.caller.assurance,
                     subjects: &self.caller.subjects,
                     minted: self.caller.token.revision,
                     cutoffs: &self.state.cutoffs,

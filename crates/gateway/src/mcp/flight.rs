@@ -230,7 +230,7 @@ impl Flight {
         match end {
             End::Cut { sent } => records::cut(body, *sent),
             End::Cancelled(_) => records::cut(body, self.live.effect().has_begun()),
-            End::Failed(fault) => body.with("fault", records::short(&fault.to_string())),
+            End::Failed(fault) => body.with("fault", aims_decision::short(&fault.to_string())),
             _ => body,
         }
     }
@@ -255,7 +255,7 @@ impl Flight {
 }
 
 /// Sends what is left to send. Until the agent has read it all, a cut-off still ends it.
-pub(super) async fn deliver(
+pub(crate) async fn deliver(
     writer: Writer,
     last: Option<Vec<u8>>,
     live: &Live,

@@ -16,10 +16,10 @@ use crate::authn::{AuthnError, Caller};
 use crate::core::Core;
 use crate::journal::JournalError;
 use crate::live::{Kind, Live};
-use crate::records::short;
 use crate::state::State;
 use crate::tool::peer::{Peer, PeerFault};
 use crate::tool::{StartFault, ToolChild, ToolProcess};
+use aims_decision::short;
 
 /// The name under which the gateway speaks to tool servers.
 const CLIENT_NAME: &str = "aims-gateway";

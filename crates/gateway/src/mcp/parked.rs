@@ -26,9 +26,10 @@ use super::session::CallEntry;
 use crate::core::Admitted;
 use crate::journal::JournalError;
 use crate::live::Live;
-use crate::records::{self, short};
+use crate::records;
 use crate::stream::{Writer, channel};
 use crate::trees::{Owner, own};
+use aims_decision::short;
 use news::News;
 use standing::{Standing, is_refused};
 

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::registry::Slot;
 use crate::core::Core;
 use crate::live::Live;
-use crate::records::short;
 use crate::state::State;
 use crate::tool::ToolProcess;
 use crate::tool::peer::{Peer, PeerFault};
+use aims_decision::short;
 
 /// How often a session is asked whether it is idle.
 const IDLE_CHECK: Duration = Duration::from_secs(5);

@@ -48,8 +48,10 @@ impl<'w> Agent<'w> {
             panic!("a chain has an agent")
         };
         let prior = prior.iter().rev().cloned().collect();
-        let details = r#"[{"type":"mcp_tool"}]"#;
+        let details = task.grant.authority.details().iter();
+        let details = details.map(aims_authority::Detail::to_value).collect();
         let token = InstanceToken {
+            assurance: "confined".to_owned(),
             common: TokenCommon {
                 issuer: ISSUER.to_owned(),
                 client_id: task.grant.delegate_spiffe_id.to_string(),
@@ -61,7 +63,7 @@ impl<'w> Agent<'w> {
             },
             subject: person().id.to_string(),
             act: Some(ActorChain::new(current.clone(), prior).unwrap()),
-            authorization_details: parse(details.as_bytes(), &Limits::TOKEN).unwrap(),
+            authorization_details: Value::Array(details),
             task: task.id,
             instance: Id::from_u128(instance),
             chain: Chain::new(task.digests()).unwrap(),

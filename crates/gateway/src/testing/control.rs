@@ -7,9 +7,9 @@ use std::time::Duration;
 use aims_json::Value;
 use aims_lease::Terms;
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply,
-    TreeClaim, TreeGrant,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
+    ShippedRecord, TokenCall, TokenReply, TreeClaim, TreeGrant,
 };
 use aims_model::approval::{APPROVAL_LIFE_SECS, Asked, Stage};
 use aims_model::{Approval, Event, EventKind, Evidence, Record};
@@ -31,6 +31,10 @@ pub(crate) struct FakeControl {
     /// Who owns what, if there are several gateways.
     pub(crate) book: Mutex<Option<Book>>,
     revision: AtomicU64,
+    /// The credentials of upstreams, by what is asked for.
+    pub(crate) credentials: Mutex<Vec<(CredentialAsk, CredentialLease)>>,
+    /// How often one was asked for.
+    pub(crate) leased: AtomicU64,
 }
 
 impl FakeControl {
@@ -195,6 +199,22 @@ impl Control for FakeControl {
         self.up()?;
         let approvals = self.approvals.lock().unwrap();
         Ok(approvals.iter().find(|one| one.id == id).cloned())
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<types::Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        self.up()?;
+        self.leased.fetch_add(1, Ordering::SeqCst);
+        let credentials = self.credentials.lock().unwrap();
+        let found = credentials.iter().find(|(of, _)| *of == ask);
+        Ok(found.map(|(_, lease)| lease.clone()).ok_or(Refusal {
+            code: "old_version".into(),
+            reason: "that version is not in force".to_owned(),
+            gaps: Vec::new(),
+        }))
     }
 
     async fn tree_claim(

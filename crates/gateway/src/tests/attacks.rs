@@ -130,7 +130,9 @@ async fn a_session_belongs_to_its_instance() {
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_allowed_are_one_answer() {
     let world = World::new().await;
-    let task = world.task(1, r#"{"authorization_details":[],"limits":{}}"#);
+    let elsewhere = r#"{"authorization_details":[
+        {"type":"https_connect","host":"example.org","port":443}],"limits":{}}"#;
+    let task = world.task(1, elsewhere);
     let outside = Agent::new(&world, &task, 1).initialize().await;
     assert_eq!(outside.status, 404);
     let agent = Agent::new(&world, &task, 1);

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_json::Value;
-use aims_model::EventKind;
+use aims_model::{EventKind, Record};
 use aims_types::Clock;
 
 use super::wide;
 use crate::testing::agent::Agent;
-use crate::testing::{POLICY, World, limits};
+use crate::testing::{POLICY, World, limits, materials};
 
 fn text<'v>(value: &'v Value, path: &[&str]) -> &'v str {
     let found = path.iter().try_fold(value, |value, name| value.get(name));
@@ -85,6 +85,32 @@ async fn the_intent_is_durable_before_the_tool_sees_the_call() {
         1,
         "durable before the answer"
     );
+}
+
+#[tokio::test]
+async fn what_a_decision_used_is_on_disk_only_under_the_key_of_its_task() {
+    const MARKER: &str = "marker-in-an-argument";
+    let world = World::new().await;
+    let task = world.task(1, &wide("{}"));
+    let agent = Agent::open(&world, &task, 1).await;
+    let arguments = format!(r#"{{"path":"/srv/{MARKER}"}}"#);
+    assert!(agent.call(1, "echo", &arguments).await.result().is_some());
+    let files = std::fs::read_dir(world.dir.path().join("wal")).unwrap();
+    let files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let written: Vec<u8> = files.flatten().collect();
+    let holds = |bytes: &[u8]| written.windows(bytes.len()).any(|window| window == bytes);
+    assert!(holds(b"call.intent") && !holds(MARKER.as_bytes()));
+    assert!(!holds(materials().expose()));
+    let intent = world.gateway.durable().into_iter();
+    let mut intent = intent.filter_map(|one| Some((one.material?, one.record)));
+    let (sealed, record) = intent.next().unwrap();
+    let body = Record::decode(&record).unwrap().event.body;
+    let commitment = text(&Value::from(body), &["materials"]).parse().unwrap();
+    let used = materials()
+        .open(task.grant.task, &commitment, &sealed)
+        .unwrap();
+    assert!(!holds(&used.salt), "the salt is as secret");
+    assert!(String::from_utf8(used.bytes).unwrap().contains(MARKER));
 }
 
 #[tokio::test]

@@ -129,6 +129,7 @@ async fn states_are_taken_in_their_order_and_an_unusable_one_denies_everything()
             issuer: crate::testing::ISSUER.to_owned(),
             policy: std::sync::Arc::new(crate::testing::policy_version("permit (no")),
             servers: std::sync::Arc::default(),
+            upstreams: std::sync::Arc::default(),
             keys: std::sync::Arc::default(),
             cutoffs: std::sync::Arc::default(),
             approvals: std::sync::Arc::default(),

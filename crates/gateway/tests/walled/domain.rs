@@ -5,26 +5,27 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aims_authority::Authority;
+use aims_authority::{Authority, Detail};
 use aims_crypto::{Alg, Signer, SigningKey, sha256};
 use aims_gateway::Gateway;
 use aims_jose::{Jwk, SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_links::{
-    Attestation, Chain, ChainHop, Control, ControlState, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, PrincipalFacts,
-    Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim, TreeGrant,
+    Attestation, Chain, ChainHop, Control, ControlState, CredentialAsk, CredentialLease,
+    DelegateCall, EndedInstance, Endpoint, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant,
+    LinkError, OwnedTree, PrincipalFacts, Refusal, RequestedRun, ShippedRecord, TokenCall,
+    TokenReply, TreeClaim, TreeGrant,
 };
 use aims_model::approval::Asked;
 use aims_model::grant::{CONSENT_TYP, Consent, Delegator, GRANT_TYP, grant_digest};
 use aims_model::{
-    Approval, EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, Person, PolicyVersion, Record,
-    Role, ToolServer,
+    Approval, EnrolledKey, Evidence, Grant, KeyOwner, KeyPurpose, MaterialKey, Person,
+    PolicyVersion, Record, Role, ToolServer,
 };
 use aims_oauth::dpop::Proof;
 use aims_oauth::{AccessToken, Actor, ActorChain, HttpUri, InstanceToken, TokenCommon};
 use aims_types::ambient::SystemClock;
-use aims_types::{self as types, Clock, Digest, Id, Revision, Timestamp, TrustDomain};
+use aims_types::{self as types, Clock, Digest, Id, Revision, Secret, Timestamp, TrustDomain};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -118,6 +119,7 @@ impl Domain {
                 activated_at: self.started,
             }),
             servers: Arc::new(vec![server]),
+            upstreams: Arc::default(),
             keys: Arc::new(vec![
                 enrolled(&self.token, KeyPurpose::Token, KeyOwner::Server),
                 enrolled(&self.grant, KeyPurpose::Grant, KeyOwner::Server),
@@ -188,8 +190,9 @@ impl Domain {
             sub: AGENT.to_owned(),
             iss: None,
         };
-        let details = br#"[{"type":"mcp_tool"}]"#;
+        let details = authority().details().iter().map(Detail::to_value).collect();
         let token = InstanceToken {
+            assurance: "confined".to_owned(),
             common: TokenCommon {
                 issuer: ISSUER.to_owned(),
                 client_id: AGENT.to_owned(),
@@ -201,7 +204,7 @@ impl Domain {
             },
             subject: Id::<types::Person>::from_u128(2).to_string(),
             act: Some(ActorChain::new(actor, Vec::new()).unwrap()),
-            authorization_details: parse(details, &Limits::TOKEN).unwrap(),
+            authorization_details: aims_json::Value::Array(details),
             task: Id::from_u128(3),
             instance: INSTANCE,
             chain: aims_oauth::Chain::new(vec![grant_digest(&self.jws)]).unwrap(),
@@ -213,9 +216,13 @@ impl Domain {
     }
 }
 
-fn root_grant(grant_key: &SigningKey, person_key: &SigningKey, now: Timestamp) -> String {
+fn authority() -> Authority {
     let value = parse(AUTHORITY.as_bytes(), &Limits::MESSAGE).unwrap();
-    let authority = Authority::from_value(&value).unwrap();
+    Authority::from_value(&value).unwrap()
+}
+
+fn root_grant(grant_key: &SigningKey, person_key: &SigningKey, now: Timestamp) -> String {
+    let authority = authority();
     let consent = Consent {
         person: Id::from_u128(2),
         audience: trust_domain(),
@@ -323,6 +330,7 @@ impl Control for Domain {
                 jws: self.jws.clone(),
                 delegate,
             }],
+            materials: MaterialKey::new(Secret::new([3; 32])),
         }))
     }
 
@@ -358,6 +366,14 @@ impl Control for Domain {
 
     async fn approval(&self, _: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
         Ok(None)
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<types::Gateway>,
+        _: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        unused()
     }
 
     async fn tree_claim(

@@ -21,6 +21,7 @@ fn state(revision: u64, cutoffs: &[u64]) -> ControlState {
             activated_at: Timestamp::from_unix_secs(1),
         }),
         servers: Arc::default(),
+        upstreams: Arc::default(),
         keys: Arc::default(),
         cutoffs: Arc::new(cutoffs.iter().map(cut).collect()),
         approvals: Arc::default(),

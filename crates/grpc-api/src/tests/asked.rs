@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aims_crypto::sha256;
 use aims_links::{
-    Attestation, Chain, Control, DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk,
-    LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun, ShippedRecord, Telling, TokenCall,
-    TokenReply, TreeClaim, TreeGrant,
+    Attestation, Chain, Control, CredentialAsk, CredentialLease, DelegateCall, EndedInstance,
+    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
+    ShippedRecord, Telling, TokenCall, TokenReply, TreeClaim, TreeGrant,
 };
 use aims_model::approval::Asked;
 use aims_model::{Approval, Evidence, Point, Unaccounted};
@@ -32,7 +32,11 @@ pub(super) struct FakeControl {
 }
 
 impl FakeControl {
-    async fn hear<T>(&self, asked: impl Debug + Send, answer: T) -> Result<T, LinkError> {
+    pub(super) async fn hear<T>(
+        &self,
+        asked: impl Debug + Send,
+        answer: T,
+    ) -> Result<T, LinkError> {
         self.asked.lock().unwrap().push(format!("{asked:?}"));
         self.heard.notify_one();
         if self.hangs.load(Ordering::SeqCst) {
@@ -47,7 +51,7 @@ impl FakeControl {
         Ok(answer)
     }
 
-    async fn answer<T>(
+    pub(super) async fn answer<T>(
         &self,
         asked: impl Debug + Send,
         answer: T,
@@ -60,7 +64,7 @@ impl FakeControl {
         self.hear(asked, answer).await
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
@@ -152,6 +156,14 @@ impl Control for FakeControl {
     async fn approval(&self, id: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
         let there = id == rich::approval().id;
         self.hear(id, there.then(rich::approval)).await
+    }
+
+    async fn credential_lease(
+        &self,
+        gateway: Id<Gateway>,
+        ask: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
+        self.answer((gateway, ask), rich::credential()).await
     }
 
     async fn tree_claim(
@@ -341,6 +353,23 @@ async fn what_a_gateway_asks_for_arrives_in_the_name_of_its_certificate() {
             Ok(rich::approval())
         };
         check(&world, &(me, rich::asked()), &got, &expected);
+    }
+    for refuses in [true, false] {
+        world.control.refuses.store(refuses, Ordering::SeqCst);
+        let ask = CredentialAsk {
+            upstream: Id::from_u128(11),
+            version: u32::MAX,
+        };
+        let got = links.credential_lease(other, ask).await.unwrap();
+        assert_eq!(world.control.take(), [format!("{:?}", (me, ask))]);
+        // `Debug` does not show a key.
+        let parts = |lease: CredentialLease| (lease.sealed, lease.key.expose().clone());
+        let expected = if refuses {
+            Err(rich::refusal())
+        } else {
+            Ok(parts(rich::credential()))
+        };
+        assert_eq!(got.map(parts), expected);
     }
     for (id, there) in [(rich::approval().id, true), (Id::from_u128(1), false)] {
         let got = links.approval(id).await.unwrap();

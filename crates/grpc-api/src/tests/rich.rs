@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use aims_crypto::sha256;
 use aims_links::{
-    Chain, ChainHop, ControlState, InstanceGrant, Joined, LaunchOrder, LeaseGrant, PrincipalFacts,
-    Refusal, ShippedRecord, Svid,
+    Chain, ChainHop, ControlState, CredentialLease, InstanceGrant, Joined, LaunchOrder, LeaseGrant,
+    PrincipalFacts, Refusal, ShippedRecord, Svid,
 };
 use aims_model::approval::{self, Asked};
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::receipt::{Ended, UnknownEffect};
 use aims_model::{
     Agent, Approval, Assurance, CutOff, EnrolledKey, Evidence, EvidenceGap, Expected, KeyOwner,
-    KeyPurpose, Person, Point, PolicyVersion, Posture, Role, ServerSpec, Subject, Task, ToolPin,
-    ToolServer, agent, task,
+    KeyPurpose, MaterialKey, Person, Point, PolicyVersion, Posture, Role, ServerSpec, Subject,
+    Task, ToolPin, ToolServer, Upstream, agent, task,
 };
-use aims_types::{Id, Revision, Timestamp};
+use aims_types::{Id, Revision, Secret, Timestamp};
 
 const LETTERS: &str = "naïve \"text\" — 日本語";
 
@@ -69,13 +69,13 @@ pub(super) fn agent() -> Agent {
         owner: Id::from_u128(2),
         purpose: LETTERS.parse().unwrap(),
         environment: "production".parse().unwrap(),
-        evidence: Expected {
+        evidence: Some(Expected {
             interpreter: Some(measured("/usr/bin/python3")),
             program: measured("/srv/agent é.py"),
             files: vec![measured("/srv/prompt.txt")],
             trees: vec![measured("/usr/lib/python3")],
             arguments: Arguments::Exactly(vec![String::new(), LETTERS.to_owned()]),
-        },
+        }),
         assurance: Assurance::Confined,
         stage: agent::Stage::Active { since: at(3) },
         registered_at: at(2),
@@ -145,7 +145,7 @@ pub(super) fn person() -> Person {
     }
 }
 
-pub(super) fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     let hop = |n: u128| ChainHop {
         jws: format!("e30.e30.{n}"),
         delegate: PrincipalFacts {
@@ -159,6 +159,7 @@ pub(super) fn chain() -> Chain {
     Chain {
         person: person(),
         hops: vec![hop(1), hop(2)],
+        materials: MaterialKey::new(Secret::new([9; 32])),
     }
 }
 
@@ -170,8 +171,8 @@ pub(super) fn records() -> Vec<ShippedRecord> {
     };
     vec![
         record(0, None),
-        record(u64::MAX, Some(([9; 16], Vec::new()))),
-        record(1, Some(([0; 16], vec![0, 255]))),
+        record(u64::MAX, Some(Vec::new())),
+        record(1, Some(vec![0, 255])),
     ]
 }
 
@@ -180,6 +181,13 @@ pub(super) fn lease() -> LeaseGrant {
         length: Duration::from_millis(5001),
         revision: Revision::new(8),
         server_time: at(1),
+    }
+}
+
+pub(super) fn credential() -> CredentialLease {
+    CredentialLease {
+        sealed: vec![0, 255, 7],
+        key: Secret::new(vec![1; 32]),
     }
 }
 
@@ -261,6 +269,7 @@ pub(super) fn state(revision: u64) -> ControlState {
             tools: pins(),
             registered_at: at(1),
         }]),
+        upstreams: Arc::new(vec![upstream()]),
         keys: Arc::new(vec![EnrolledKey {
             kid: "kid".to_owned(),
             jwk: "{}".to_owned(),
@@ -272,6 +281,21 @@ pub(super) fn state(revision: u64) -> ControlState {
         }]),
         cutoffs: cutoffs(1),
         approvals: Arc::new(vec![approval()]),
+    }
+}
+
+fn upstream() -> Upstream {
+    let spec = r#"{"url":"https://[::1]:8443","private":true,"headers":{"x-version":"1"},
+        "endpoints":[{"methods":["POST"],"path":"/v1"}]}"#;
+    Upstream {
+        id: Id::from_u128(11),
+        name: "model".parse().unwrap(),
+        purpose: LETTERS.parse().unwrap(),
+        spec: serde_json::from_str(spec).unwrap(),
+        version: u32::MAX,
+        registered_at: at(1),
+        rotated_at: Some(at(2)),
+        retired_at: None,
     }
 }
 

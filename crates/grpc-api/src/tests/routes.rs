@@ -48,11 +48,17 @@ fn routes() -> Vec<Route> {
         NODES RenewInstance renew_instance(proto::InstanceEvidence::default());
         NODES EndInstance end_instance(proto::EndedInstance::default());
         NODES Token token(proto::TokenCall::default());
+        NODES AttestService attest_service(proto::ProcessSeen::default());
+        NODES ServiceSvid service_svid(proto::ServiceSvidAsk::default());
+        NODES ServiceJwt service_jwt(proto::ServiceJwtAsk::default());
+        NODES EndService end_service(proto::EndedInstance::default());
+        NODES TrustBundle trust_bundle(proto::Done::default());
         GATEWAYS Chain chain(proto::ChainAsk::default());
         GATEWAYS ShipRecords ship_records(proto::Records::default());
         GATEWAYS HeadOfRecords head_of_records(proto::Done::default());
         GATEWAYS AskApproval ask_approval(proto::ApprovalAsk::default());
         GATEWAYS Approval approval(proto::ApprovalId::default());
+        GATEWAYS LeaseCredential lease_credential(proto::CredentialAsk::default());
         GATEWAYS ClaimTree claim_tree(proto::TaskId::default());
         GATEWAYS ReleaseTrees release_trees(proto::OwnedTrees::default());
         GATEWAYS TaskRecords task_records(proto::TaskRecordsAsk::default());

@@ -112,6 +112,7 @@ impl World {
         let parts = (
             Arc::clone(&world.control) as _,
             Arc::clone(&world.admit) as _,
+            Arc::clone(&world.control) as _,
         );
         let serving = serve(listener, acceptor.unwrap(), parts, world.stopping.clone());
         *world.served.lock().unwrap() = Some(world.tasks.spawn(serving));

@@ -1,6 +1,6 @@
 //! Agents: registration and life cycle.
 
-use aims_control::{ControlPlane, RegisterAgent};
+use aims_control::{ControlPlane, Proof, RegisterAgent};
 use aims_model::Expected;
 use aims_types::Name;
 use axum::extract::{Path, State};
@@ -19,9 +19,18 @@ pub(super) struct RawRegister {
     owner: Option<String>,
     purpose: Option<String>,
     environment: Option<String>,
-    evidence: Expected,
+    evidence: Option<Expected>,
+    remote: Option<RawRemote>,
     #[serde(default)]
     draft: bool,
+}
+
+/// An agent that runs elsewhere, with keys of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRemote {
+    assurance: String,
+    jwks: Vec<String>,
 }
 
 pub(super) async fn list(
@@ -36,12 +45,21 @@ pub(super) async fn register(
     State(plane): State<ControlPlane>,
     Json(raw): Json<RawRegister>,
 ) -> Result<Response, Problem> {
+    let evidence = match (raw.evidence, raw.remote) {
+        (Some(evidence), None) => Proof::Program(evidence),
+        (None, Some(RawRemote { assurance, jwks })) => Proof::Keys { assurance, jwks },
+        _ => {
+            return Err(Problem::invalid(
+                "say either `evidence` of its program or `remote` with its keys",
+            ));
+        }
+    };
     let agent = RegisterAgent {
         name: raw.name,
         owner: raw.owner,
         purpose: raw.purpose,
         environment: raw.environment,
-        evidence: raw.evidence,
+        evidence,
         draft: raw.draft,
     };
     Ok(committed(&plane.agent_register(&cx, agent).await?))

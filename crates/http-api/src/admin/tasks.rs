@@ -21,6 +21,13 @@ pub(super) struct RawStart {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawErase {
+    /// Why, in words.
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawRun {
     task: Id<Task>,
     /// The agent that the person means; it must be the task's.
@@ -88,6 +95,17 @@ pub(super) async fn resume(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     Ok(committed(&plane.task_resume(&cx, task_id(&id)?).await?))
+}
+
+/// Answers with what was erased; the same where it was erased before.
+pub(super) async fn erase(
+    Caller(cx): Caller,
+    State(plane): State<ControlPlane>,
+    Path(id): Path<String>,
+    Json(raw): Json<RawErase>,
+) -> Result<Response, Problem> {
+    let task = task_id(&id)?;
+    Ok(json(&plane.task_erase(&cx, task, &raw.reason).await?))
 }
 
 pub(super) async fn run(

@@ -84,7 +84,7 @@ async fn a_body_that_is_not_exactly_what_a_route_reads_changes_nothing() {
         let answer = post(&stage, route, &token, &[JSON], long.into()).await;
         assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{route:?}");
     }
-    assert_eq!(with_body, 9);
+    assert_eq!(with_body, 13);
     assert_eq!(stage.world.state().await, before, "something changed");
 }
 

@@ -47,6 +47,24 @@ async fn health_says_what_is() {
 }
 
 #[tokio::test]
+async fn the_trust_bundle_is_served_as_json() {
+    let world = World::new().await;
+    let (router, _) = router(&world);
+    let answer = get(&router, "/spiffe/bundle").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let bundle: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let uses: Vec<_> = bundle["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| &key["use"])
+        .collect();
+    assert_eq!(uses, ["x509-svid", "jwt-svid"]);
+    assert!(bundle["spiffe_sequence"].as_u64() > Some(0));
+}
+
+#[tokio::test]
 async fn a_point_is_ready_only_while_it_works_and_shows_nothing_else() {
     let works = Arc::new(AtomicBool::new(false));
     let health = Health::new(PrometheusBuilder::new().build_recorder().handle());

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::Route;
 use aims_authority::Authority;
-use aims_control::{RegisterAgent, RegisterServer, RequestRun};
+use aims_control::{
+    AddUpstream, Proof, RegisterAgent, RegisterServer, RegisterService, RequestRun,
+};
 use aims_crypto::{SigningKey, sha256};
 use aims_jose::{SigningHeader, sign};
 use aims_json::{Limits, parse};
@@ -32,6 +34,8 @@ pub(super) struct Stage {
     pub(super) task: Id<types::Task>,
     /// A frozen task of `notes`.
     frozen: Id<types::Task>,
+    /// A task of `notes` that ended.
+    ended: Id<types::Task>,
     /// What an instance of a third task waits for.
     pub(super) approval: Approval,
 }
@@ -54,7 +58,7 @@ impl Stage {
                 owner: Some("mia".to_owned()),
                 purpose: Some("writes release notes".to_owned()),
                 environment: Some("production".to_owned()),
-                evidence: expected(),
+                evidence: Proof::Program(expected()),
                 draft,
             };
             world.plane.agent_register(&cx, agent).await.unwrap();
@@ -65,8 +69,18 @@ impl Stage {
             spec: spec(),
         };
         world.plane.server_register(&cx, server).await.unwrap();
+        world.plane.service_register(&cx, service()).await.unwrap();
+        let upstream = AddUpstream {
+            name: "model".to_owned(),
+            purpose: "answers questions".to_owned(),
+            spec: serde_json::from_value(upstream_spec()).unwrap(),
+            secret: Secret::new(b"hush-hush-hush".to_vec()),
+        };
+        world.plane.upstream_add(&cx, upstream).await.unwrap();
         let frozen = start(&world, &mia).await;
         world.plane.task_freeze(&cx, frozen).await.unwrap();
+        let ended = start(&world, &mia).await;
+        world.plane.task_end(&cx, ended).await.unwrap();
         let (waiting, task) = (start(&world, &mia).await, start(&world, &mia).await);
         let (instance, _) = attested(&world, &mia, waiting).await;
         let asked = asked(&world, &mia, (waiting, &instance)).await;
@@ -77,6 +91,7 @@ impl Stage {
             mia,
             task,
             frozen,
+            ended,
         }
     }
 
@@ -85,12 +100,18 @@ impl Stage {
         let name = match route.path {
             "/v1/people/{name}/remove" => "victor",
             "/v1/agents/{name}/activate" => "sketch",
+            "/v1/services/{name}/retire" => "mail",
+            path if path.starts_with("/v1/upstreams/") => "model",
             _ => "notes",
         };
         let path = route.path.replace("{name}", name);
         let id = match route.path {
             "/v1/tasks/{id}/resume" => self.frozen.to_string(),
+            "/v1/tasks/{id}/erase" => self.ended.to_string(),
             path if path.starts_with("/v1/approvals/") => self.approval.id.to_string(),
+            path if path.starts_with("/v1/decisions/") => {
+                aims_types::Id::<aims_types::Decision>::from_u128(7).to_string()
+            }
             _ => self.task.to_string(),
         };
         path.replace("{id}", &id)
@@ -109,12 +130,21 @@ impl Stage {
             ("POST", "/v1/servers") => {
                 Some(json!({"name": "files", "purpose": "reads files", "spec": spec()}))
             }
+            ("POST", "/v1/services") => Some(json!({"name": "fresh", "owner": "mia",
+                "purpose": "sends invoices", "host_uid": 1001, "key_export": true,
+                "executable": measured("/usr/bin/billing", 7)})),
+            ("POST", "/v1/upstreams") => Some(json!({
+                "name": "search", "purpose": "finds pages", "spec": upstream_spec(),
+                "secret": "hush-0123456789",
+            })),
+            ("POST", "/v1/upstreams/{name}/rotate") => Some(json!({"secret": "hush-9876543210"})),
             ("POST", "/v1/policy") => Some(json!({"text": POLICY})),
             ("POST", "/v1/tasks") => Some(json!({"consent": consent(&self.world, person)})),
             ("POST", "/v1/runs") => Some(json!({"task": self.task, "agent": "notes"})),
             ("POST", "/v1/kills") => {
                 Some(json!({"kind": "task", "id": self.task, "reason": "it went astray"}))
             }
+            ("POST", "/v1/tasks/{id}/erase") => Some(json!({"reason": "she asked for it"})),
             ("POST", "/v1/approvals/{id}/answer") => {
                 Some(json!({"jws": answer(&self.world, person, &self.approval)}))
             }
@@ -276,6 +306,11 @@ fn answer(world: &World, person: &Somebody, approval: &Approval) -> String {
 
 /// A consent of `person` to read a log with the agent `notes`.
 fn consent(world: &World, person: &Somebody) -> String {
+    consent_for(world, person, "notes")
+}
+
+/// A consent of `person` to read a log with an agent.
+pub(super) fn consent_for(world: &World, person: &Somebody, agent: &str) -> String {
     let authority = r#"{"authorization_details":[{"type":"mcp_tool","server":"git",
         "actions":["git_log"],"arguments":{"repo_path":{"equals":"/srv/repo"}}}],
         "limits":{"uses":10}}"#;
@@ -285,7 +320,7 @@ fn consent(world: &World, person: &Somebody) -> String {
         audience: "aims.local".parse().unwrap(),
         jti: world.jti(),
         issued_at: world.clock.now(),
-        agent: "notes".parse().unwrap(),
+        agent: agent.parse().unwrap(),
         purpose: "write the release notes".parse().unwrap(),
         deadline: world.clock.now().plus(Duration::from_hours(1)),
         authority: Authority::from_value(&authority).unwrap(),
@@ -329,7 +364,27 @@ fn posture() -> Posture {
     }
 }
 
-fn spec() -> ServerSpec {
+fn service() -> RegisterService {
+    RegisterService {
+        name: "mail".to_owned(),
+        owner: Some("mia".to_owned()),
+        purpose: Some("sends letters".to_owned()),
+        node: None,
+        executable: measured("/usr/bin/mail", 6),
+        host_uid: 1001,
+        cgroup: None,
+        key_export: true,
+    }
+}
+
+fn upstream_spec() -> Value {
+    json!({
+        "url": "https://models.example",
+        "endpoints": [{"methods": ["POST"], "path": "/v1"}],
+    })
+}
+
+pub(super) fn spec() -> ServerSpec {
     ServerSpec {
         argv: vec!["/usr/bin/git-mcp".to_owned()],
         env: [("TOKEN".to_owned(), "hush".to_owned())].into(),

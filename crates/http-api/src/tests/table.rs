@@ -68,6 +68,7 @@ async fn what_is_not_there_is_not_found() {
         ("GET", "/v1/tasks/nothing"),
         ("GET", "/v1/tasks/task_01jv5h7k8nq4xw2t9r3c6m0zya"),
         ("GET", "/v1/tasks/nothing/trace"),
+        ("GET", "/v1/decisions/nothing/proof"),
         ("POST", "/v1/tasks/nothing/end"),
         ("POST", "/v1/tasks/nothing/freeze"),
         ("POST", "/v1/tasks/nothing/resume"),
@@ -78,6 +79,9 @@ async fn what_is_not_there_is_not_found() {
         ("POST", "/v1/agents/nothing/activate"),
         ("POST", "/v1/agents/%2e%2e/suspend"),
         ("POST", "/v1/agents/a%2fb/retire"),
+        ("POST", "/v1/services/nothing/retire"),
+        ("POST", "/v1/upstreams/nothing/retire"),
+        ("POST", "/v1/upstreams/NOTHING/retire"),
     ] {
         let proof = stage
             .world

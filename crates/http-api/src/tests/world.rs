@@ -188,6 +188,10 @@ impl World {
         Somebody { id, key }
     }
 
+    pub(super) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(super) fn jti(&self) -> String {
         self.plane.cx(Actor::Server).unwrap().request.to_string()
     }
@@ -273,6 +277,7 @@ async fn parts(directory: &std::path::Path, clock: Arc<FakeClock>) -> Parts {
         records: Arc::new(NoLog),
         config: Config {
             lease: Terms::default(),
+            services: aims_control::ServiceTerms::default(),
             issuer: ISSUER.to_owned(),
             resource: RESOURCE.to_owned(),
         },

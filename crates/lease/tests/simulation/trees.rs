@@ -171,8 +171,9 @@ impl World {
         }
         let own = state.log().iter().skip(shipped);
         let own = own.filter(|intent| intent.tree == tree);
-        let (uses, used) = own.fold((uses, used), |(uses, used), intent| {
-            (uses + 1, used | intent.approval_bit())
+        let before = (uses, used);
+        let (uses, approved) = own.fold(before, |(count, bits), intent| {
+            (count + 1, bits | intent.approval_bit())
         });
         let void = match void {
             APPROVALS.. => u64::MAX,
@@ -183,7 +184,7 @@ impl World {
             epoch,
             window,
             uses,
-            used: used | void,
+            used: approved | void,
         });
     }
 

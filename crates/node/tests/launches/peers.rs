@@ -7,9 +7,9 @@ use std::time::Duration;
 use aims_crypto::base64url;
 use aims_lease::Terms;
 use aims_links::{
-    Attestation, Body, Chain, ConnectReply, Control, DelegateCall, EndedInstance, Endpoint,
-    InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError, OwnedTree, Refusal, RequestedRun,
-    ShippedRecord, TokenCall, TokenReply, TreeClaim,
+    Attestation, Body, Chain, ConnectReply, Control, CredentialAsk, CredentialLease, DelegateCall,
+    EndedInstance, Endpoint, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, LinkError,
+    OwnedTree, Refusal, RequestedRun, ShippedRecord, TokenCall, TokenReply, TreeClaim,
 };
 use aims_model::approval::Asked;
 use aims_model::{
@@ -87,7 +87,7 @@ impl Server {
             owner: Id::from_u128(2),
             purpose: "tests".parse().unwrap(),
             environment: "test".parse().unwrap(),
-            evidence: self.expected.lock().unwrap().clone().unwrap(),
+            evidence: self.expected.lock().unwrap().clone(),
             assurance: Assurance::Confined,
             stage: agent::Stage::Active { since: now() },
             registered_at: now(),
@@ -242,6 +242,14 @@ impl Control for Server {
     }
 
     async fn approval(&self, _: Id<types::Approval>) -> Result<Option<Approval>, LinkError> {
+        unavailable()
+    }
+
+    async fn credential_lease(
+        &self,
+        _: Id<types::Gateway>,
+        _: CredentialAsk,
+    ) -> Result<Result<CredentialLease, Refusal>, LinkError> {
         unavailable()
     }
 

@@ -37,6 +37,7 @@ fn instance() -> AccessToken {
         act: Some(ActorChain::new(actor("b"), vec![actor("a")]).unwrap()),
         authorization_details: parse(details, &Limits::TOKEN).unwrap(),
         task: Id::from_u128(3),
+        assurance: "confined".to_owned(),
         instance: Id::from_u128(4),
         chain: Chain::new(vec![
             Digest::from_bytes([1; 32]),

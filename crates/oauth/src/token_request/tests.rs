@@ -84,10 +84,7 @@ fn requests_that_are_not_understood_are_refused_with_the_right_code() {
     for (body, code) in [
         (String::new(), InvalidRequest),
         ("grant_type=".to_owned(), InvalidRequest),
-        (
-            "grant_type=client_credentials".to_owned(),
-            UnsupportedGrantType,
-        ),
+        ("grant_type=password".to_owned(), UnsupportedGrantType),
         (
             "grant_type=authorization_code&code=x".to_owned(),
             UnsupportedGrantType,

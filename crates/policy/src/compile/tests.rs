@@ -202,7 +202,7 @@ fn texts_that_would_exhaust_the_stack_are_refused_or_compiled() {
 fn more_policies_than_are_evaluated_in_time_are_refused() {
     let one = |n: usize| format!("@id(\"p{n}\") permit(principal,action,resource);");
     let text = (0..=POLICIES_MAX).map(one).collect::<Vec<_>>().concat();
-    assert!(error(&text).contains("more than 4096 policies"));
+    assert!(error(&text).contains("more than 10000 policies"));
 }
 
 #[test]

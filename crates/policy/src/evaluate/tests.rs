@@ -6,7 +6,7 @@ use crate::{
     AgentFacts, Posture, Schema, SchemaSource, ServerTools, Session, TaskFacts, ToolShape,
 };
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     let tool = |name: &str, schema: &str| ToolShape {
         name: name.to_owned(),
         input_schema: parse(schema.as_bytes(), &Limits::MESSAGE).unwrap(),

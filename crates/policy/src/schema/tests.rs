@@ -189,7 +189,10 @@ fn names_from_outside_stay_names() {
         let lab: Name = "lab".parse().unwrap();
         assert!(schema.has(&lab, nasty), "{nasty:?}");
         let actions = schema.inner().cedar.actions().count();
-        assert_eq!(actions, 3, "{nasty:?}: `call`, `connect` and the tool's");
+        assert_eq!(
+            actions, 4,
+            "{nasty:?}: `call`, `connect`, `request` and the tool's"
+        );
     }
 }
 

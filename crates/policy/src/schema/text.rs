@@ -6,10 +6,14 @@ use super::shape::{Kind, Shape};
 
 /// The schema with one action per tool, whose arguments have these shapes.
 pub(super) fn schema<'a>(tools: impl Iterator<Item = (String, &'a Shape)>) -> Value {
-    let mut actions = Object::new().with("call", Object::new()).with(
-        "connect",
-        action(&["Host"], context([("port", simple("Long"))])),
-    );
+    let request = context([("method", simple("String")), ("path", simple("String"))]);
+    let mut actions = Object::new()
+        .with("call", Object::new())
+        .with(
+            "connect",
+            action(&["Host"], context([("port", simple("Long"))])),
+        )
+        .with("request", action(&["Upstream"], request));
     for (id, arguments) in tools {
         let group = Object::new().with("id", "call");
         let action = action(&["Tool"], context([("arguments", shape(arguments))]));
@@ -45,6 +49,7 @@ fn entity_types() -> Object {
         .with("Server", plain(named()))
         .with("Tool", within("Server", tool))
         .with("Host", plain(named()))
+        .with("Upstream", plain(named()))
 }
 
 fn action(resources: &[&str], context: Object) -> Object {

@@ -118,6 +118,39 @@ pub(super) async fn servers_round_trip(store: Arc<dyn Store>) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn services_round_trip(store: Arc<dyn Store>) -> Outcome {
+    let owner = Id::from_u128(1);
+    let (first, mut second) = (sample::service(1, owner)?, sample::service(2, owner)?);
+    let (live, mut ended) = (
+        sample::service_instance(1, second.id),
+        sample::service_instance(2, second.id),
+    );
+    let mut txn = store.begin().await?;
+    txn.person_insert(&sample::person(1)?).await?;
+    txn.service_insert(&second).await?;
+    txn.service_insert(&first).await?;
+    txn.service_instance_insert(&ended).await?;
+    txn.service_instance_insert(&live).await?;
+    second.stage = second.stage.retire(sample::at(9))?;
+    txn.service_update(&second).await?;
+    ended.stage = ended.stage.end(sample::at(9), "exited")?;
+    txn.service_instance_update(&ended).await?;
+    txn.commit(Vec::new()).await?;
+    let mut reader = store.read().await?;
+    same!(reader.services().await?, [first.clone(), second.clone()]);
+    same!(reader.service(second.id).await?, Some(second));
+    same!(reader.service_by_name(&first.name).await?, Some(first));
+    let process = live.seen.process(live.node);
+    same!(
+        reader.service_instances_of_process(&process).await?,
+        [live.clone(), ended.clone()]
+    );
+    same!(reader.service_instances_of_process("another").await?, []);
+    same!(reader.service_instance(ended.id).await?, Some(ended));
+    same!(reader.service_instances_live().await?, [live]);
+    Ok(())
+}
+
 pub(super) async fn policies_round_trip_and_the_last_is_in_force(store: Arc<dyn Store>) -> Outcome {
     // The later one has the smaller id and an earlier time: clocks go back, order does not.
     let first = sample::policy(9, &format!("// {}\n", sample::LETTERS).repeat(LARGE / 64));
@@ -273,6 +306,10 @@ pub(super) async fn what_is_not_there_is_not_found(store: Arc<dyn Store>) -> Out
     same!(reader.agent_by_name(&name).await?, None);
     same!(reader.server_by_name(&name).await?, None);
     same!(reader.servers().await?, []);
+    same!(reader.upstream(Id::from_u128(1)).await?, None);
+    same!(reader.upstream_by_name(&name).await?, None);
+    same!(reader.upstreams().await?, []);
+    same!(reader.credential(Id::from_u128(1)).await?, None);
     same!(reader.policy_current().await?, None);
     same!(reader.policy(Id::from_u128(1)).await?, None);
     same!(reader.task(Id::from_u128(1)).await?, None);

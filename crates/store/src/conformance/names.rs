@@ -53,6 +53,29 @@ pub(super) async fn a_name_is_taken_for_ever(store: Arc<dyn Store>) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn a_service_has_a_name_for_ever_and_a_process_a_service(
+    store: Arc<dyn Store>,
+) -> Outcome {
+    let mut service = sample::service(1, Id::from_u128(1))?;
+    let mut txn = store.begin().await?;
+    txn.person_insert(&sample::person(1)?).await?;
+    txn.service_insert(&service).await?;
+    service.id = Id::from_u128(2);
+    refused!(
+        txn.service_insert(&service).await,
+        Error::Duplicate { what: "service" }
+    );
+    refused!(txn.service_update(&service).await, Error::Raced);
+    refused!(
+        txn.service_instance_insert(&sample::service_instance(1, service.id))
+            .await,
+        Error::Dangling {
+            what: "process of a service"
+        }
+    );
+    Ok(())
+}
+
 pub(super) async fn ids_and_digests_are_taken_once(store: Arc<dyn Store>) -> Outcome {
     let (task, mut run) = sample::populate(&store).await?;
     let instance = sample::instance(1, &run);

@@ -8,10 +8,12 @@ use aims_json::Object;
 use aims_model::approval::Asked;
 use aims_model::evidence::{Arguments, Measured};
 use aims_model::server::DataPath;
+use aims_model::upstream::{RawBounds, RawCredentialUse, RawEndpoint, RawUpstreamSpec, Upstream};
 use aims_model::{
     Agent, Approval, Assurance, EnrolledKey, Event, EventKind, Evidence, Expected, Instance,
     JoinToken, KeyOwner, KeyPurpose, LeaseRow, Person, Point, PointKind, PolicyVersion, Posture,
-    Run, ServerSpec, Task, ToolPin, ToolServer, agent, approval, instance, person, task,
+    ProcessSeen, Run, ServerSpec, Service, ServiceInstance, Task, ToolPin, ToolServer, agent,
+    approval, instance, person, service, task,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 
@@ -73,13 +75,13 @@ pub(super) fn agent(n: u128, owner: Id<types::Person>) -> Outcome<Agent> {
         owner,
         purpose: LETTERS.parse()?,
         environment: "production".parse()?,
-        evidence: Expected {
+        evidence: Some(Expected {
             interpreter: Some(measured("/usr/bin/python3")),
             program: measured("/srv/agent é.py"),
             files: vec![measured("/srv/prompt.txt")],
             trees: Vec::new(),
             arguments: Arguments::Exactly(vec![String::new(), LETTERS.to_owned()]),
-        },
+        }),
         assurance: Assurance::Confined,
         stage: agent::Stage::Draft,
         registered_at: at(2),
@@ -112,6 +114,66 @@ pub(super) fn server(n: u128) -> Outcome<ToolServer> {
             description: format!("two\nlines, a tab\t, a NUL \0 and {LETTERS}"),
         }],
         registered_at: at(3),
+    })
+}
+
+pub(super) fn service(n: u128, owner: Id<types::Person>) -> Outcome<Service> {
+    let name = name("service", n)?;
+    let domain: TrustDomain = "aims.local".parse()?;
+    Ok(Service {
+        id: Id::from_u128(n),
+        spiffe_id: domain.id(&format!("service/{name}"))?,
+        name,
+        owner,
+        purpose: LETTERS.parse()?,
+        node: Id::from_u128(1),
+        executable: measured("/usr/bin/service é"),
+        host_uid: u32::MAX,
+        cgroup: Some("/system.slice".to_owned()),
+        stage: service::Stage::Active { since: at(4) },
+        registered_at: at(4),
+    })
+}
+
+pub(super) fn service_instance(n: u128, service: Id<types::Service>) -> ServiceInstance {
+    ServiceInstance {
+        id: Id::from_u128(n),
+        service,
+        node: Id::from_u128(1),
+        seen: ProcessSeen {
+            boot: "boot-1".to_owned(),
+            pid: 7,
+            started: u64::MAX,
+            executable: measured("/usr/bin/service é"),
+            host_uid: 0,
+            cgroup: LETTERS.to_owned(),
+        },
+        stage: instance::Stage::Live { since: at(6) },
+    }
+}
+
+pub(super) fn upstream(n: u128) -> Outcome<Upstream> {
+    let spec = RawUpstreamSpec {
+        url: "https://models.example:8443".to_owned(),
+        ca: None,
+        private: true,
+        credential: RawCredentialUse::default(),
+        headers: BTreeMap::from([("x-version".to_owned(), "2026-01-01".to_owned())]),
+        endpoints: vec![RawEndpoint {
+            methods: vec!["GET".to_owned(), "POST".to_owned()],
+            path: "/v1".to_owned(),
+        }],
+        limits: RawBounds::default(),
+    };
+    Ok(Upstream {
+        id: Id::from_u128(n),
+        name: name("upstream", n)?,
+        purpose: LETTERS.parse()?,
+        spec: spec.try_into()?,
+        version: 1,
+        registered_at: at(3),
+        rotated_at: None,
+        retired_at: None,
     })
 }
 
@@ -177,13 +239,13 @@ pub(super) fn instance(n: u128, run: &Run) -> Instance {
         agent: run.agent,
         task: run.task,
         run: run.id,
-        node: Id::from_u128(1),
-        posture: Posture {
+        node: Some(Id::from_u128(1)),
+        posture: Some(Posture {
             evidence,
             assurance: Assurance::Confined,
             host_uid: u32::MAX,
             host: "host-1".to_owned(),
-        },
+        }),
         jkt: format!("thumbprint-{n}"),
         jwk: format!("{{\"kid\":\"{n}\"}}"),
         stage: instance::Stage::Live { since: at(6) },

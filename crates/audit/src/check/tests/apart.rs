@@ -6,13 +6,17 @@ use aims_model::{Event, EventKind, Source};
 use aims_types::{Digest, Id, Instance};
 
 use super::{Checked, check, check_events, problem};
-use crate::check::{ApprovalProblem, CheckError, GrantProblem, KeyProblem, PermitProblem, Problem};
+use aims_proof::{ApprovalProblem, GrantProblem, KeyProblem, PermitProblem, Problem};
+
+use crate::check::CheckError;
 use crate::testing::apart::{
     Handing, answer_event, approved, approved_permit, asked_event, attested, authority, before,
     digest_in, ended_event, granted, killed, more, owned, people, permit, receipt, root_event,
     server,
 };
-use crate::testing::{AGENT, Log, at, event, gateway, id, key_body, keys, kid, records, task};
+use crate::testing::{
+    AGENT, Log, at, erasure, event, gateway, id, key_body, keys, kid, records, task,
+};
 
 /// The member that is found to differ, and the change of it.
 type Change<T> = (&'static str, fn(&mut T));
@@ -45,9 +49,15 @@ fn a_good_log_of_delegations_approvals_and_kills_is_reported() {
     ]);
     let report = check_events(&events, &[permit(1, 6)]);
     let report = report.unwrap();
-    assert_eq!((report.grants_verified, report.permits_verified), (2, 1));
-    assert_eq!(report.answers_verified, 1);
-    let open: Vec<_> = report.open_kills.into_iter().collect();
+    assert_eq!(
+        (
+            report.claimed.grants_verified,
+            report.claimed.permits_verified
+        ),
+        (2, 1)
+    );
+    assert_eq!(report.claimed.answers_verified, 1);
+    let open: Vec<_> = report.claimed.open_kills.into_iter().collect();
     assert_eq!(open, ["key some-thumbprint"]);
     let events = with_more([asked_event(), approved(), ended_event("used", 2)]);
     check_events(&events, &[permit(1, 7), approved_permit(2)]).unwrap();
@@ -599,6 +609,26 @@ fn an_approval_that_outlives_a_take_over_is_found() {
     check_events(&events, &at_epoch(1)).unwrap();
     let found = permit_problem(check_events(&events, &at_epoch(2)));
     assert!(matches!(found, PermitProblem::ApprovalVoid(_)), "{found:?}");
+}
+
+#[test]
+fn an_erasure_before_the_end_or_twice_is_found() {
+    let erased = || event(EventKind::TaskErased, 96, erasure(task())).of_task(task());
+    let ended = || {
+        let body = Object::new().with("why", "asked for");
+        event(EventKind::TaskEnded, 90, body.with("cut_off", 90_u64)).of_task(task())
+    };
+    check_events(&with_more([ended(), erased()]), &[]).unwrap();
+    let of_other = event(EventKind::TaskErased, 96, erasure(id(99))).of_task(task());
+    let (kind, member) = (EventKind::TaskErased, "task");
+    for (events, expected) in [
+        (vec![erased()], Problem::ErasedBeforeEnd),
+        (vec![erased(), ended()], Problem::ErasedBeforeEnd),
+        (vec![ended(), erased(), erased()], Problem::ErasedTwice),
+        (vec![ended(), of_other], Problem::Member { kind, member }),
+    ] {
+        assert_eq!(problem(check_events(&with_more(events), &[])).1, expected);
+    }
 }
 
 #[test]

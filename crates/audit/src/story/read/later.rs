@@ -5,8 +5,8 @@ use aims_model::EventKind;
 
 use super::super::body::{Body, shown};
 use super::super::{
-    Answer, Approval, ApprovalEnd, Delegation, DelegationRefusal, Freeze, Kill, KillReceipt,
-    KilledPoint, Owner, UnknownEffect, words,
+    Answer, Approval, ApprovalEnd, Delegation, DelegationRefusal, Erasure, Freeze, Kill,
+    KillReceipt, KilledPoint, Owner, UnknownEffect, words,
 };
 use super::parts::{agent_name, other};
 use super::{Telling, Told};
@@ -207,6 +207,16 @@ pub(super) fn freeze(one: &Told, frozen: bool) -> Freeze {
         frozen,
         by: body.text("by"),
         revision: body.number("revision"),
+    }
+}
+
+pub(super) fn erasure(one: &Told) -> Erasure {
+    let body = one.body();
+    Erasure {
+        place: one.place(),
+        by: body.text("by"),
+        materials: body.number("materials"),
+        reason: body.text("reason"),
     }
 }
 

@@ -183,6 +183,11 @@ fn used_approval(body: Body<'_>) -> Option<UsedApproval> {
 fn resource(body: Body<'_>) -> String {
     let named = body.part("resource");
     let text = |name| named.text(name);
+    if let (Some(upstream), Some(method), Some(path)) =
+        (text("upstream"), text("method"), text("path"))
+    {
+        return format!("{method} {upstream}{path}");
+    }
     match (
         text("server"),
         text("tool"),

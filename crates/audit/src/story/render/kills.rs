@@ -1,6 +1,6 @@
-//! Kills with their receipts, freezing and owners as lines.
+//! Kills with their receipts, freezing, erasures and owners as lines.
 
-use super::super::{Freeze, Kill, KillReceipt, KilledPoint, Owner};
+use super::super::{Erasure, Freeze, Kill, KillReceipt, KilledPoint, Owner};
 use super::node::{Node, Paint};
 use super::{Known, maybe, or_unknown};
 
@@ -86,6 +86,17 @@ pub(super) fn freeze<'a>(freeze: &'a Freeze, known: &Known<'a>) -> Node {
     let by = maybe(" by ", freeze.by.as_ref().map(|by| known.who(Some(by))));
     let revision = maybe(" at revision ", freeze.revision);
     Node::new(Paint::Bold, format!("{at} {word}{by}{revision}"))
+}
+
+pub(super) fn erasure<'a>(erasure: &'a Erasure, known: &Known<'a>) -> Node {
+    let at = known.time(erasure.place.at);
+    let by = maybe(" by ", erasure.by.as_ref().map(|by| known.who(Some(by))));
+    let reason = maybe(": ", erasure.reason.as_ref());
+    let mut node = Node::new(Paint::Bold, format!("{at} erased{by}{reason}"));
+    let of = maybe(" of ", erasure.materials);
+    let text = format!("what decisions used is gone{of}: verifiable, not re-runnable");
+    node.add(Paint::Plain, text);
+    node
 }
 
 pub(super) fn owner(owner: &Owner, known: &Known<'_>) -> Node {

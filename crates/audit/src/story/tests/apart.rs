@@ -10,7 +10,7 @@ use crate::testing::apart::{
     SCRIBE, approved, approved_permit, asked_event, attested, ended_event, granted, killed, more,
     owned, receipt, root_event,
 };
-use crate::testing::{AGENT, event, gateway, id, task};
+use crate::testing::{AGENT, erasure, event, gateway, id, task};
 
 fn frozen(kind: EventKind) -> Event {
     let body = Object::new()
@@ -46,6 +46,7 @@ fn whole() -> Vec<Vec<u8>> {
         killed("task", "another"),
         frozen(EventKind::TaskFrozen),
         frozen(EventKind::TaskResumed),
+        event(EventKind::TaskErased, 95, erasure(task())).of_task(task()),
     ];
     of(&server, &[approved_permit(1)])
 }
@@ -111,6 +112,8 @@ fn the_text_says_who_authorised_answered_and_was_killed() {
         "frozen by alice at revision 9",
         "resumed by alice",
         "owns it, epoch 1",
+        "erased by alice: she asked for it",
+        "what decisions used is gone of 2: verifiable, not re-runnable",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }

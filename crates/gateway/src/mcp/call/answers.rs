@@ -111,7 +111,7 @@ impl Setting {
 pub(crate) fn failed(id: &RequestId, text: &str) -> Vec<u8> {
     let error = build::ErrorAnswer {
         code: code::UPSTREAM_FAILED,
-        message: records::short(text),
+        message: aims_decision::short(text),
         data: None,
     };
     build::error(Some(id), &error)

@@ -4,7 +4,7 @@ use aims_model::Approval;
 use aims_model::approval::Stage;
 use aims_types::{self as types, Id};
 
-use crate::records::short;
+use aims_decision::short;
 
 /// How a request for approval stands, as the agent is told.
 pub(super) enum Standing {

@@ -1,0 +1,43 @@
+//! Inclusion and consistency, proven from the tiles.
+
+use aims_tlog::{ProveError, TileError, TileHashes, prove_consistency, prove_inclusion};
+use aims_types::Digest;
+
+use crate::tiles::{TileDir, TileDirError};
+
+/// What is to be proven of the tree of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The size of the tree.
+    pub size: u64,
+    /// The entries whose places are to be proven.
+    pub indices: Vec<u64>,
+    /// The size of an earlier tree that it is to be shown to continue.
+    pub since: Option<u64>,
+}
+
+/// The proofs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// For each entry, from the leaf's sibling upwards.
+    pub paths: Vec<Vec<Digest>>,
+    /// That the tree continues the earlier one.
+    pub since: Option<Vec<Digest>>,
+}
+
+/// The tiles don't give the proofs.
+pub type NotProven = ProveError<TileError<TileDirError>>;
+
+/// Proves what is wanted; what the tiles say is not believed by whoever verifies it.
+pub(crate) fn prove(tiles: &TileDir, wanted: &Wanted) -> Result<Proven, NotProven> {
+    let hashes = TileHashes::new(tiles, wanted.size);
+    let paths = wanted.indices.iter();
+    let paths = paths.map(|index| prove_inclusion(&hashes, *index, wanted.size));
+    let since = wanted
+        .since
+        .map(|older| prove_consistency(&hashes, older, wanted.size));
+    Ok(Proven {
+        paths: paths.collect::<Result<_, _>>()?,
+        since: since.transpose()?,
+    })
+}
