@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aims_authority::Call;
 use aims_decision::{Case, Decision, Denied, Findings, Needed, Reason, Reserved, decide};
@@ -14,6 +15,7 @@ use aims_types::{self as types, Clock, Entropy, Id, Timestamp};
 use aims_wal::Class;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -333,6 +335,14 @@ impl Core {
         self.journal
             .append_with(Class::Intent, event, Some(material))
             .await
+    }
+
+    /// Waits until the server has everything that is recorded here now, and no longer than this.
+    pub(crate) async fn handed_over(&self, longest: Duration) {
+        let head = self.journal.wal().head().seq;
+        let mut shipped = self.shipped.subscribe();
+        // Whoever waits goes on either way.
+        let _ = timeout(longest, shipped.wait_for(|seq| *seq >= head)).await;
     }
 
     /// Makes an outcome durable. The action has happened, or may have: its uses stay taken.

@@ -37,6 +37,8 @@ use standing::{Standing, is_refused};
 const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// What is told when another gateway became the owner of the task meanwhile.
 const MOVED: &str = "the task has moved to another gateway meanwhile; make the call again";
+/// How long is waited until the server has the record of a use.
+const HANDED_OVER_MAX: Duration = Duration::from_secs(2);
 /// Where the result says in a form for programs how the request stands.
 const META: &str = "aims/approval";
 
@@ -138,13 +140,9 @@ impl Parked {
             return Err(Standing::Invalid(*id, why.to_string()));
         }
         let (core, asking) = (&self.setting.core, &self.needs.asking);
-        // Why it did not answer is nothing that an agent is told.
-        let unreachable = |error: LinkError| {
-            tracing::warn!(%error, "nobody can be asked for an approval");
-            Standing::Failed(format!("the {} did not answer", error.peer))
-        };
         if let Some(id) = core.approvals.parked_as(&asking.digest) {
-            let before = core.control.approval(id).await.map_err(unreachable)?;
+            let before = core.control.approval(id).await;
+            let before = before.map_err(|error| unreachable(&error))?;
             match before.filter(|before| before.digest == asking.digest) {
                 Some(open) if matches!(open.stage, Stage::Pending {}) => return Ok(open),
                 // Whoever asked did not hear of it: they are told before somebody is asked again.
@@ -155,19 +153,30 @@ impl Parked {
                 _ => core.approvals.unpark(&asking.digest),
             }
         }
-        let asked = core
-            .control
-            .approval_ask(core.config.id, asking.asked.clone());
-        let approval = match asked.await.map_err(unreachable)? {
-            Ok(approval) if approval.digest == asking.digest => approval,
-            Ok(_) => return Err(Standing::Failed("it answered another question".to_owned())),
-            Err(refusal) => return Err(Standing::Failed(refusal.to_string())),
-        };
+        let mut approval = self.asked().await?;
+        if core.approvals.is_used(approval.id) {
+            // The server has not got the record of the use yet: this is a question of its own.
+            core.handed_over(HANDED_OVER_MAX).await;
+            approval = self.asked().await?;
+        }
         if core.approvals.is_used(approval.id) {
             return Err(Standing::Used(approval.id));
         }
         core.approvals.park(&approval, core.now());
         Ok(approval)
+    }
+
+    /// The request at the server: an open one to this very question, or a new one.
+    async fn asked(&self) -> Result<Approval, Standing> {
+        let (core, asking) = (&self.setting.core, &self.needs.asking);
+        let asked = core
+            .control
+            .approval_ask(core.config.id, asking.asked.clone());
+        match asked.await.map_err(|error| unreachable(&error))? {
+            Ok(approval) if approval.digest == asking.digest => Ok(approval),
+            Ok(_) => Err(Standing::Failed("it answered another question".to_owned())),
+            Err(refusal) => Err(Standing::Failed(refusal.to_string())),
+        }
     }
 
     /// Records the decision that a person has to be asked.
@@ -362,4 +371,10 @@ impl Parked {
         let meta = Object::new().with(META, meta);
         build::result(id, &build::tool_text(&text, true, Some(meta)))
     }
+}
+
+/// Why the server did not answer is nothing that an agent is told.
+fn unreachable(error: &LinkError) -> Standing {
+    tracing::warn!(%error, "nobody can be asked for an approval");
+    Standing::Failed(format!("the {} did not answer", error.peer))
 }
