@@ -80,7 +80,11 @@ impl Door {
         self.spawn(async move {
             loop {
                 match tcp.accept().await {
-                    Ok((stream, _)) => door.admit(stream, &free).await,
+                    Ok((stream, _)) => {
+                        // The end of an answer does not wait until its beginning is confirmed.
+                        let _ = stream.set_nodelay(true);
+                        door.admit(stream, &free).await;
+                    }
                     Err(_) => sleep(ACCEPT_PAUSE).await,
                 }
             }
