@@ -20,7 +20,7 @@ def tell(**what):
     print(json.dumps({"at": time.time(), **what}), flush=True)
 
 
-def stub():
+def workload_api():
     channel = grpc.insecure_channel(os.environ["SPIFFE_ENDPOINT_SOCKET"])
     return workload_pb2_grpc.SpiffeWorkloadAPIStub(channel)
 
@@ -86,7 +86,7 @@ def stream():
     """Every message of one stream, and how it ends."""
     try:
         request = workload_pb2.X509SVIDRequest()
-        for message in stub().FetchX509SVID(request, metadata=[(HEADER, "true")]):
+        for message in workload_api().FetchX509SVID(request, metadata=[(HEADER, "true")]):
             tell(event="message", ids=[one.spiffe_id for one in message.svids],
                  hints=[one.hint for one in message.svids])
         tell(event="end", code="OK")
@@ -96,7 +96,7 @@ def stream():
 
 def attacks(token):
     """Calls that are not as they should be, and what each is told."""
-    api, good = stub(), [(HEADER, "true")]
+    api, good = workload_api(), [(HEADER, "true")]
     x509 = workload_pb2.X509SVIDRequest
     jwt = workload_pb2.JWTSVIDRequest
     validate = workload_pb2.ValidateJWTSVIDRequest
