@@ -37,6 +37,7 @@ use aims_types::{Clock, SpiffeId};
 pub use enrolled::Enrolled;
 pub use remote::RemoteEndpoint;
 pub use serve::{Served, serve, serve_agents};
+pub use wire::Wire;
 
 /// The protocol that is spoken inside TLS.
 pub const ALPN: &[u8] = b"http/1.1";

@@ -29,7 +29,7 @@ use crate::limits::{
     HEADERS_MAX, REUSE_MAX,
 };
 use crate::tunnel::{Held, RemoteTunnel};
-use crate::wire::{Cut, Followed, Wire};
+use crate::wire::{Followed, Wire};
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -37,7 +37,7 @@ type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 struct Dialled {
     open: Open,
     resting: Arc<Resting>,
-    cut: Cut,
+    cut: CancellationToken,
 }
 
 /// A connection to the gateway.
@@ -114,7 +114,7 @@ impl RemoteEndpoint {
         let stream = dialled.await.map_err(|_| fault("no connection in time"))?;
         let stream = stream.map_err(|error| broken(&error))?;
         let _ = stream.set_nodelay(true);
-        let cut = Cut::default();
+        let cut = CancellationToken::new();
         let wire = Wire::new(stream, cut.clone());
         let shaken = self.connector.connect(wire).await;
         let (stream, peer) = shaken.map_err(|error| broken(&error))?;
@@ -145,7 +145,7 @@ impl RemoteEndpoint {
         &self,
         connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
         (place, resting): (OwnedSemaphorePermit, Arc<Resting>),
-        cut: Cut,
+        cut: CancellationToken,
     ) {
         let (dropped, connector) = (self.dropped.clone(), self.connector.clone());
         self.tasks.spawn(async move {
@@ -153,7 +153,7 @@ impl RemoteEndpoint {
             tokio::select! {
                 biased;
                 () = dropped.cancelled() => {}
-                () = resting.over(|| connector.now()) => cut.set(),
+                () = resting.over(|| connector.now()) => cut.cancel(),
                 ended = &mut connection => if let Err(error) = ended {
                     tracing::debug!(%error, "a connection to a gateway ended");
                 },
@@ -178,14 +178,19 @@ impl RemoteEndpoint {
     }
 
     /// What was opened, until its end or that of the gateway's key or certificate.
-    fn tunnel(&self, io: TokioIo<Upgraded>, resting: Arc<Resting>, cut: Cut) -> RemoteTunnel {
+    fn tunnel(
+        &self,
+        io: TokioIo<Upgraded>,
+        resting: Arc<Resting>,
+        cut: CancellationToken,
+    ) -> RemoteTunnel {
         let (held, gone) = (Held::new(io), CancellationToken::new());
         let tunnel = RemoteTunnel::new(Arc::clone(&held), gone.clone().drop_guard());
         let connector = self.connector.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
-                () = resting.over(|| connector.now()) => cut.set(),
+                () = resting.over(|| connector.now()) => cut.cancel(),
                 () = gone.cancelled() => {}
             }
             held.close();

@@ -30,7 +30,7 @@ use crate::limits::{
     ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
     CONNECTIONS_PER_PEER_MAX, FAREWELL, HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
 };
-use crate::wire::{Cut, Cuttable, Wire};
+use crate::wire::{Cuttable, Wire};
 use crate::{Enrolled, GATEWAY_PATH, NODE_PATH};
 
 /// A listener that serves. Dropping it ends it and every connection.
@@ -168,7 +168,7 @@ impl Edge {
         shaking: OwnedSemaphorePermit,
     ) {
         let _ = stream.set_nodelay(true);
-        let cut = Cut::default();
+        let cut = CancellationToken::new();
         let wire = Wire::new(stream, cut.clone());
         let shaken = self.stop.run_until_cancelled(self.shake.hands(wire, from));
         let (stream, peer, resting) = match shaken.await {
@@ -209,7 +209,7 @@ impl Edge {
         let ended = tokio::select! {
             biased;
             () = connection.over() => {
-                connection.cut.set();
+                connection.cut.cancel();
                 Ok(())
             }
             ended = &mut served => ended,
@@ -310,7 +310,7 @@ fn refused(why: &str) {
 
 /// One connection of a peer.
 struct Connection {
-    cut: Cut,
+    cut: CancellationToken,
     place: Arc<Place>,
     /// None for agents, whose connections rest on no key.
     resting: Option<Resting>,
@@ -370,10 +370,10 @@ impl Connection {
                     let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel);
                     tokio::select! {
                         biased;
-                        () = connection.over() => connection.cut.set(),
+                        () = connection.over() => connection.cut.cancel(),
                         relayed = relayed => {
                             let error = relayed.err()?;
-                            connection.cut.set();
+                            connection.cut.cancel();
                             tracing::debug!(%error, "a tunnel ended");
                         }
                     }

@@ -2,8 +2,6 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use aims_links::{Body, LinkError};
@@ -13,20 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// Whether what is still to be sent over a connection must not be sent any more.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Cut(Arc<AtomicBool>);
-
-/// A connection that is reset, and what waits in it dropped, if something over it was cut off.
-pub(crate) struct Wire {
+/// A connection. If it is dropped after `cut`, what waits to be sent is not sent, and the other side
+/// learns at once (RFC 9293 §3.10.5).
+#[derive(Debug)]
+pub struct Wire {
     stream: TcpStream,
-    cut: Cut,
+    cut: CancellationToken,
 }
 
 /// A body whose error resets the connection: what the system has not sent yet is not sent.
 pub(crate) struct Cuttable {
     body: Body,
-    cut: Cut,
+    cut: CancellationToken,
 }
 
 /// A body of which nothing is read any more when what it rests on counts no more.
@@ -35,21 +31,16 @@ pub(crate) struct Followed {
     end: CancellationToken,
 }
 
-impl Cut {
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 impl Wire {
-    pub(crate) const fn new(stream: TcpStream, cut: Cut) -> Self {
+    /// A connection that is reset once it was `cut`.
+    pub const fn new(stream: TcpStream, cut: CancellationToken) -> Self {
         Self { stream, cut }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.cut.0.load(Ordering::Acquire) {
+        if self.cut.is_cancelled() {
             // The peer learns at once.
             let _ = self.stream.set_zero_linger();
         }
@@ -97,7 +88,7 @@ impl AsyncWrite for Wire {
 }
 
 impl Cuttable {
-    pub(crate) const fn new(body: Body, cut: Cut) -> Self {
+    pub(crate) const fn new(body: Body, cut: CancellationToken) -> Self {
         Self { body, cut }
     }
 }
@@ -112,7 +103,7 @@ impl http_body::Body for Cuttable {
     ) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &frame {
-            self.cut.set();
+            self.cut.cancel();
         }
         frame
     }

@@ -11,7 +11,6 @@ mod dial;
 mod endpoint;
 mod exchange;
 mod flight;
-mod line;
 mod outgoing;
 mod request;
 mod scrub;

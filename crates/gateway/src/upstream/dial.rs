@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use aims_edge::Wire;
 use aims_model::UpstreamSpec;
 use aims_tls::time_provider;
 use aims_types::Clock;
@@ -17,7 +18,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::line::Line;
 use crate::core::Core;
 use crate::egress::resolve::{self, ConnectFault};
 
@@ -51,14 +51,14 @@ pub(super) async fn dial(
     core: &Core,
     spec: &UpstreamSpec,
     cut: &CancellationToken,
-) -> Result<TlsStream<Line>, DialFault> {
+) -> Result<TlsStream<Wire>, DialFault> {
     let config = config(core, spec)?;
     let host = spec.origin().host().as_str();
     let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectFault::Name)?;
     let within = core.config.limits.connect;
     let addresses = addresses(core, spec).await?;
     let stream: TcpStream = resolve::dial(&addresses, within).await?;
-    let line = Line::new(stream, cut.clone());
+    let line = Wire::new(stream, cut.clone());
     let handshake = TlsConnector::from(config).connect(name, line);
     let shaken = timeout(within, handshake).await;
     shaken
