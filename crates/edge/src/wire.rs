@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// A connection. If it is dropped after `cut`, what waits to be sent is not sent, and the other side
-/// learns at once (RFC 9293 §3.10.5).
+/// A connection. If it is dropped after `cut`, what waits to be sent is not sent, and the other
+/// side learns at once (RFC 9293 §3.10.5).
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
