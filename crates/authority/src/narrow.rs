@@ -301,4 +301,6 @@ impl fmt::Display for Words {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod second_opinion;
+#[cfg(test)]
 mod tests;

@@ -124,14 +124,14 @@ fn limits() -> impl Strategy<Value = Limits> {
         })
 }
 
-fn any_authority() -> impl Strategy<Value = Authority> {
+pub(super) fn any_authority() -> impl Strategy<Value = Authority> {
     let details = proptest::collection::vec(detail(), 1..4);
     (details, limits(), prop::option::of(0_u64..9)).prop_map(|(d, l, s)| authority(&d, &l, s))
 }
 
 /// How a child differs from its parent: mostly by narrowing, at times by anything.
 #[derive(Debug, Clone)]
-struct Twist {
+pub(super) struct Twist {
     keep: Index,
     also: Option<Detail>,
     swap: Option<(Index, Argument)>,
@@ -140,7 +140,7 @@ struct Twist {
     less: u8,
 }
 
-fn twist() -> impl Strategy<Value = Twist> {
+pub(super) fn twist() -> impl Strategy<Value = Twist> {
     let swap = (any::<Index>(), argument());
     (
         any::<Index>(),
@@ -161,7 +161,7 @@ fn twist() -> impl Strategy<Value = Twist> {
 }
 
 impl Twist {
-    fn child_of(&self, parent: &Authority) -> Authority {
+    pub(super) fn child_of(&self, parent: &Authority) -> Authority {
         let mut details = Vec::new();
         if !parent.details().is_empty() {
             details.push(self.twisted(self.keep.get(parent.details())));
