@@ -17,6 +17,7 @@ mod retire;
 use std::time::Duration;
 
 pub use attest::PROCESSES_OF_SERVICE_MAX;
+pub(crate) use attest::may_have;
 pub use bundle::{BUNDLE_REFRESH, bundle_document, trust_bundle};
 pub(crate) use end::{all_ended, ended_by_kill};
 pub use issue::{AUDIENCE_LEN_MAX, AUDIENCES_MAX};

@@ -21,6 +21,8 @@ pub(crate) enum InvalidJwt {
     TrustDomain,
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error("the header says more than `alg`, `typ` and `kid`")]
+    Header,
     #[error("the token has ended")]
     Expired,
     #[error("the token is for another audience")]
@@ -38,6 +40,10 @@ pub(crate) fn validate(
     // A bundle vouches for its own trust domain only.
     if subject.trust_domain() != bundle.trust_domain {
         return Err(InvalidJwt::TrustDomain);
+    }
+    // SPIFFE JWT-SVID §2: no other header.
+    if jws.unverified_header().others {
+        return Err(InvalidJwt::Header);
     }
     let claims = jws.verify_by_kid(&bundle.keys, typ::JWT)?;
     if claims.time("exp")? <= now {
