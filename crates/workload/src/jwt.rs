@@ -123,6 +123,24 @@ mod tests {
     }
 
     #[test]
+    fn trap_6_a_header_that_says_more_is_refused() {
+        let key = SigningKey::generate(Alg::Es256).unwrap();
+        let encode = |text: &str| aims_crypto::base64url::encode(text.as_bytes());
+        let claims = r#"{"aud":["bank"],"exp":1001,"sub":"spiffe://aims.local/service/a"}"#;
+        for (more, good) in [("", true), (r#","cty":"JWT""#, false), (r#","x":1"#, false)] {
+            let header = format!(r#"{{"alg":"ES256","kid":"k","typ":"JWT"{more}}}"#);
+            let input = format!("{}.{}", encode(&header), encode(claims));
+            let signature = key.sign(input.as_bytes()).unwrap();
+            let token = format!(
+                "{input}.{}",
+                aims_crypto::base64url::encode(signature.as_bytes())
+            );
+            let found = validate(&token, "bank", (&bundle(&key), NOW));
+            assert_eq!(found.is_ok(), good, "{more}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_refused() {
         const GOOD: &str = r#"{"aud":["bank"],"exp":1001,"sub":"spiffe://aims.local/service/a"}"#;
         let (key, other) = (

@@ -200,7 +200,7 @@ async fn a_jwt_svid_counts_once_because_who_finds_it_holds_it() {
 }
 
 #[tokio::test]
-async fn an_svid_is_of_exactly_the_agent_that_its_service_is_registered_as() {
+async fn trap_16_an_svid_is_of_exactly_the_agent_that_its_service_is_registered_as() {
     let mail = Mail::new().await;
     let (world, run) = (&mail.world, new_key());
     Remote::new(world, &mail.mia, "planner").await;
@@ -252,15 +252,18 @@ async fn a_name_without_a_certificate_and_a_certificate_without_a_name_are_nobod
 }
 
 #[tokio::test]
-async fn a_connection_that_outlives_its_certificate_or_its_process_opens_nothing() {
+async fn trap_36_a_run_outlives_a_certificate_and_no_connection_does() {
     let mail = Mail::new().await;
     let (peer, run) = (mail.peer().await, new_key());
     let client = format!("&client_id={CLIENT}");
-    token_of(&mail.ask(&client, Some(peer.clone()), &run).await);
+    let first = token_of(&mail.ask(&client, Some(peer.clone()), &run).await);
+    let first = claims(&mail.world, &first).await.instance;
     mail.world.clock.forward(Duration::from_secs(301));
     let old = mail.ask(&client, Some(peer), &run).await;
     assert_eq!(mail.refusal(&old).await, invalid_client("process_ended"));
-    token_of(&mail.by_certificate(&run).await);
+    // What a token is bound to is the run's own key, not the certificate.
+    let later = token_of(&mail.by_certificate(&run).await);
+    assert_eq!(claims(&mail.world, &later).await.instance, first);
 }
 
 #[tokio::test]
