@@ -58,7 +58,7 @@ impl ControlPlane {
         call: TokenCall,
         peer: Option<PeerId>,
     ) -> Result<TokenReply, Fault> {
-        let door = Door::Network(peer.map(Box::new));
+        let door = Door::Network(peer);
         self.to_the_end(|plane| async move { tokens::answer(&plane, door, &call).await })
             .await
     }

@@ -85,7 +85,7 @@ pub(crate) enum Door {
     /// People's commands on this host, and nodes.
     Inside,
     /// The network: agents that run elsewhere, with the certificate that the connection proved.
-    Network(Option<Box<PeerId>>),
+    Network(Option<PeerId>),
 }
 
 /// Answers a request to the token endpoint. The caller learns which kind of thing was wrong; what
@@ -187,7 +187,6 @@ async fn issue(
             person::admin(plane, &mut caller.cx, txn.as_mut(), asked).await?
         }
         (Door::Network(peer), TokenRequest::ClientCredentials(asked)) => {
-            let peer = peer.map(|peer| *peer);
             let asked = credentials::Asked {
                 asked: *asked,
                 client: Shown { client, peer },
@@ -195,7 +194,6 @@ async fn issue(
             credentials::issue(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
         (Door::Network(peer), TokenRequest::Exchange(exchange)) => {
-            let peer = peer.map(|peer| *peer);
             let asked = narrow::Asked {
                 exchange: *exchange,
                 client: Shown { client, peer },

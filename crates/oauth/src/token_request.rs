@@ -104,7 +104,7 @@ pub enum ReceivedClient {
         /// The JWT-SVID.
         svid: Secret<String>,
     },
-    /// By its name alone: what proves it, if anything does, is the connection (`spiffe_x509`).
+    /// By its name alone: what proves it, if anything, is the connection (`spiffe_x509`).
     Named {
         /// The client's name.
         client_id: String,

@@ -339,7 +339,10 @@ async fn a_certificate_that_a_header_tells_of_is_none() {
             let request = Request::post(route.path)
                 .header("content-type", FORM)
                 .header("dpop", elsewhere.proof(&elsewhere.nonce().await))
-                .header(name, "By=spiffe://aims.local/server;URI=spiffe://aims.local/x")
+                .header(
+                    name,
+                    "By=spiffe://aims.local/server;URI=spiffe://aims.local/x",
+                )
                 .body(form.into())
                 .unwrap();
             let answer = read(elsewhere.router.clone(), request).await;

@@ -74,7 +74,10 @@ async fn the_authority_is_served_in_the_form_that_every_program_reads() {
     let kind = "application/pem-certificate-chain";
     assert_eq!(answer.headers["content-type"], kind);
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let (begin, end) = ("-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n");
+    let (begin, end) = (
+        "-----BEGIN CERTIFICATE-----\n",
+        "-----END CERTIFICATE-----\n",
+    );
     let inner = text.strip_prefix(begin).unwrap().strip_suffix(end).unwrap();
     assert!(inner.lines().all(|line| (1..=64).contains(&line.len())));
     let bundle = get(&router, "/spiffe/bundle").await;
