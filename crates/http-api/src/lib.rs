@@ -7,7 +7,8 @@
 //! own shows of itself.
 //!
 //! # In scope
-//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`], [`PUBLIC_ROUTES`]), authentication of callers, problem
+//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`], [`PUBLIC_ROUTES`]), authentication of
+//!   callers, problem
 //!   details, serving.
 //! # Out of scope
 //! - what operations mean and who may do them (`aims-control`).

@@ -335,7 +335,7 @@ async fn what_a_process_does_as_an_agent_ends_with_it_at_every_gateway() {
     ] {
         let mail = Mail::new().await;
         let run = new_key();
-        let svid = mail.jwt(&[ISSUER]).await;
+        let unused = mail.jwt(&[ISSUER]).await;
         let token = token_of(&mail.by_jwt(&mail.jwt(&[ISSUER]).await, &run).await);
         assert!(mail.is_active(&token).await, "{how}");
         let said = claims(&mail.world, &token).await;
@@ -355,7 +355,7 @@ async fn what_a_process_does_as_an_agent_ends_with_it_at_every_gateway() {
         // Nor does what it still holds open anything.
         let client = format!("&client_id={CLIENT}");
         let by_peer = mail.ask(&client, Some(peer), &new_key()).await;
-        let by_jwt = mail.by_jwt(&svid, &new_key()).await;
+        let by_jwt = mail.by_jwt(&unused, &new_key()).await;
         for reply in [by_peer, by_jwt] {
             let code = mail.refusal(&reply).await.0;
             assert_eq!(code, if how == "agent" { 400 } else { 401 }, "{how}");
