@@ -8,8 +8,7 @@
 //!
 //! # In scope
 //! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`], [`PUBLIC_ROUTES`]), authentication of
-//!   callers, problem
-//!   details, serving.
+//!   callers, problem details, serving.
 //! # Out of scope
 //! - what operations mean and who may do them (`aims-control`).
 //!
