@@ -89,13 +89,13 @@ async fn the_authority_is_served_in_the_form_that_every_program_reads() {
 #[tokio::test]
 async fn the_public_router_has_the_routes_of_its_table_and_changes_nothing() {
     let source = include_str!("../public.rs");
-    let routed: BTreeSet<&str> = source
+    let listed: BTreeSet<&str> = source
         .split(".route(\"")
         .skip(1)
         .filter_map(|rest| rest.split('"').next())
         .collect();
     let table: BTreeSet<&str> = PUBLIC_ROUTES.iter().map(|route| route.path).collect();
-    assert_eq!(routed, table);
+    assert_eq!(listed, table);
     let world = World::new().await;
     let (router, _) = router(&world);
     let before = world.state().await;
