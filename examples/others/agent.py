@@ -1,25 +1,71 @@
 """An agent that runs elsewhere, on the public library `requests-oauth2client` and nothing of AIMS.
 
-Does what it is told on standard input, one JSON object a line, and answers in the same way.
+Where its plan says `svid`, it is a service: it authenticates with what PyPI's `spiffe` gets from the
+Workload API. Does what it is told on standard input, one JSON object a line, and answers in the same way.
 """
 
 import base64
 import hashlib
 import json
+import os
 import sys
+import tempfile
+from urllib.parse import urlencode
 
 import requests
 from jwskate import Jwk, Jwt
-from requests_oauth2client import DPoPKey, OAuth2Client, PrivateKeyJwt
+from requests_oauth2client import DPoPKey, OAuth2Client, PrivateKeyJwt, PublicApp
 from requests_oauth2client.exceptions import OAuth2Error
 
 PROTOCOL = "2025-06-18"
+JWT_SVID = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+
+
+class SpiffeJwt(PublicApp):
+    """Client authentication `spiffe_jwt`: a new JWT-SVID for each request."""
+
+    def __init__(self, client_id, audience):
+        super().__init__(client_id)
+        object.__setattr__(self, "audience", audience)
+
+    def __call__(self, request):
+        request = super().__call__(request)
+        more = {"client_assertion_type": JWT_SVID, "client_assertion": jwt_svid(self.audience)}
+        request.prepare_body(f"{request.body}&{urlencode(more)}", files=None)
+        request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return request
+
+
+def jwt_svid(audience):
+    from spiffe import WorkloadApiClient
+    with WorkloadApiClient() as client:
+        return client.fetch_jwt_svid(audience={audience}).token
+
+
+def x509_svid():
+    """Files with the X.509-SVID and its key, as `requests` wants them."""
+    from cryptography.hazmat.primitives import serialization
+    from spiffe import WorkloadApiClient
+    pem = serialization.Encoding.PEM
+    with WorkloadApiClient() as client:
+        svid = client.fetch_x509_svid()
+    directory = tempfile.mkdtemp()
+    paths = os.path.join(directory, "svid.pem"), os.path.join(directory, "svid.key")
+    with open(paths[0], "wb") as file:
+        file.writelines(one.public_bytes(pem) for one in svid.cert_chain)
+    with open(os.open(paths[1], os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(svid.private_key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return paths
 
 
 class Agent:
     def __init__(self, plan):
         self.plan = plan
-        self.key = Jwk(json.load(open(plan["key"], encoding="utf-8")))
+        self.key = None
+        if "key" in plan:
+            with open(plan["key"], encoding="utf-8") as file:
+                self.key = Jwk(json.load(file))
         self.session = requests.Session()
         # Neither a proxy nor another authority from the environment.
         self.session.trust_env = False
@@ -37,6 +83,11 @@ class Agent:
             session=self.session)
 
     def auth(self, **other):
+        if self.plan.get("svid") == "jwt":
+            return SpiffeJwt(self.plan["client_id"], self.plan["issuer"])
+        if self.plan.get("svid") == "x509":
+            self.session.cert = x509_svid()
+            return PublicApp(self.plan["client_id"])
         about = {"aud": self.plan["issuer"]} | other
         return PrivateKeyJwt(self.plan["client_id"], self.key, **about)
 
@@ -92,6 +143,34 @@ class Agent:
 
     def revoke(self):
         return {"revoked": self.client.revoke_access_token(self.token)}
+
+    def as_it_was(self, audience):
+        """Asks twice with one JWT-SVID for `audience`, the second time with another key."""
+        svid = jwt_svid(audience)
+        form = {"grant_type": "client_credentials", "aims_task": self.plan["task"],
+                "resource": self.plan["resource"], "client_id": self.plan["client_id"],
+                "client_assertion_type": JWT_SVID, "client_assertion": svid}
+        return [self.asked(form, key) for key in (self.dpop_key, DPoPKey.generate())]
+
+    def with_a_header(self):
+        """The certificate in headers, as a proxy would write it, and none on the connection."""
+        with open(x509_svid()[0], encoding="utf-8") as file:
+            der = "".join(file.read().split("-----")[2].split())
+        self.session.cert = None
+        headers = {"Client-Cert": f":{der}:", "X-Forwarded-Client-Cert": der,
+                   "X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": der}
+        form = {"grant_type": "client_credentials", "aims_task": self.plan["task"],
+                "resource": self.plan["resource"], "client_id": self.plan["client_id"]}
+        return self.asked(form, self.dpop_key, headers)
+
+    def asked(self, form, key, headers=None):
+        """One request to the token endpoint with a nonce, and what it is told."""
+        url = f"{self.plan['issuer']}/token"
+        first = self.session.post(url, data=form, timeout=60, headers={
+            "DPoP": str(key.proof(htm="POST", htu=url))})
+        proof = str(key.proof(htm="POST", htu=url, nonce=first.headers["DPoP-Nonce"]))
+        return described(self.session.post(url, data=form, timeout=60,
+                                           headers={"DPoP": proof, **(headers or {})}))
 
     # --- what a thief or a bungler would try ---
 

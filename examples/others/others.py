@@ -8,6 +8,7 @@ seen.
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -27,9 +28,13 @@ class Remote:
     """An agent's process, told what to do line by line."""
 
     def __init__(self, world, plan):
+        # A service asks the Workload API; the library for that lies in another environment.
+        spiffe = next((pathlib.Path(world.options.venv) / "lib").glob("python3*")) / "site-packages"
+        more = {"SPIFFE_ENDPOINT_SOCKET": f"unix://{world.dir}/run/workload.sock",
+                "PYTHONPATH": str(spiffe), "GRPC_VERBOSITY": "NONE"}
         self.process = subprocess.Popen(
             [world.peer_python, str(HERE / "agent.py"), json.dumps(plan)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            env=os.environ | more, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __call__(self, do, **how):
         self.process.stdin.write(json.dumps({"do": do} | how) + "\n")
@@ -175,7 +180,7 @@ def register(world):
     text = world.aims("policy", "show")["text"]
     wall = 'unless { principal.assurance == "confined" };'
     check("the policy names the level that is wanted", wall in text, text)
-    policy.write_text(text.replace(wall, 'unless { ["confined", "key_held"].contains('
+    policy.write_text(text.replace(wall, 'unless { ["confined", "observed", "key_held"].contains('
                                          'principal.assurance) };'))
     world.aims("policy", "set", policy)
 
@@ -184,8 +189,10 @@ def plan_of(world, name):
     task = world.aims("task", "start", task_manifest(world, name))["id"]
     plan = {
         "issuer": world.issuer, "resource": world.resource, "task": task, "ca": str(world.ca),
-        "client_id": f"spiffe://aims.local/agent/{name}", "key": str(world.keys[name]),
+        "client_id": f"spiffe://aims.local/agent/{name}",
         "mcp": f"{world.resource}/mcp/git"}
+    if name in world.keys:
+        plan["key"] = str(world.keys[name])
     return task, plan
 
 
@@ -336,8 +343,77 @@ def other_library(world):
     world.aims("kill", "agent", "courier", "--reason", "enough")
 
 
+def service_agent(world, name, service):
+    path = world.dir / f"{name}.agent.toml"
+    path.write_text(f"""\
+name = "{name}"
+owner = "alice"
+purpose = "reads a history for a service"
+environment = "development"
+
+[remote]
+assurance = "observed"
+service = "{service}"
+""")
+    return path
+
+
+def as_service(world):
+    title(7, "A service: its SVIDs are its client authentication, PyPI's `spiffe` gets them")
+    manifest = world.dir / "billing.service.toml"
+    python = os.path.realpath(world.peer_python)
+    manifest.write_text(f'owner = "alice"\npurpose = "sends invoices"\nexecutable = "{python}"\n'
+                        f"host_uid = {os.geteuid()}\nkey_export = true\n")
+    world.aims("service", "add", "billing", "--manifest", manifest)
+    agent = world.aims("agent", "register", service_agent(world, "clerk", "billing"))
+    check(f"{agent['spiffe_id']} is the service, at the assurance {agent['assurance']}",
+          agent["assurance"] == "observed" and agent["service"], agent)
+    refused = world.aims("agent", "register", service_agent(world, "other", "billing"), expect=1)
+    check("no other agent is: " + refused["error"]["message"],
+          refused["error"]["code"] == "bad_service", refused)
+    _, plan = plan_of(world, "clerk")
+    for way in ("jwt", "x509"):
+        agent = world.remote(plan | {"svid": way})
+        token = agent("get_token")
+        check(f"authenticated by {way}, it gets a token at {token['claims']['aims_assurance']}",
+              token["token_type"] == "DPoP" and token["claims"]["aims_assurance"] == "observed",
+              token)
+        agent("open")
+        log = {"repo_path": str(world.repo), "max_count": 1}
+        called = agent("call", name="git_log", arguments=log)
+        check("and calls the real tool with it", "Commit" in json.dumps(called["body"]), called)
+        check("introspection by the same way", agent("introspect")["active"])
+        if way == "jwt":
+            once = agent("as_it_was", audience=plan["issuer"])
+            check("a JWT-SVID counts once, though it is a bearer's",
+                  [one["status"] for one in once] == [200, 400], once)
+            other = agent("as_it_was", audience="bank")
+            check("one for somebody else not at all",
+                  [one["status"] for one in other] == [401, 401], other)
+            agent.end()
+    # What was issued to a process ends with the process.
+    header = agent("with_a_header")
+    check("a certificate that only a header tells of is none",
+          header["status"] == 401 and header["body"]["error"] == "invalid_client", header)
+    receipt = world.aims("kill", "instance", token["claims"]["aims_instance"],
+                         "--reason", "it went astray")
+    dead = agent("call", name="git_log", arguments=log)
+    check("killed, it is dead at the gateway", dead["status"] == 401 and receipt, dead)
+    agent.end()
+    _, plan = plan_of(world, "clerk")
+    agent = world.remote(plan | {"svid": "x509"})
+    agent("get_token")
+    agent("open")
+    world.aims("service", "retire", "billing")
+    dead = agent("call", name="git_log", arguments=log)
+    check("retired, its token is dead when the command returns", dead["status"] == 401, dead)
+    refused = agent("get_token")
+    check("and its certificate opens nothing", error_of(refused) == "invalid_client", refused)
+    agent.end()
+
+
 def prove(world):
-    title(7, "Prove: the log holds, with everything that was done in it")
+    title(8, "Prove: the log holds, with everything that was done in it")
     deadline = time.monotonic() + 20
     checked = {}
     while time.monotonic() < deadline:
@@ -351,7 +427,7 @@ def prove(world):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     for name in ("aims", "world", "agent-venv", "tool-venv", "node", "node-modules",
-                 "peer-venv", "peer-modules"):
+                 "peer-venv", "peer-modules", "venv"):
         options.add_argument(f"--{name}", required=True)
     options = options.parse_args()
     options.apart = False
@@ -374,6 +450,7 @@ def main():
         kill(world, agent, plan)
         run_over(world)
         other_library(world)
+        as_service(world)
         prove(world)
     except Failed as failure:
         print(f"\nnot as it is said: {failure}\n\n{world.log_tail()}", file=sys.stderr)

@@ -34,14 +34,17 @@ pub(crate) struct AgentManifest {
     remote: Option<RemoteManifest>,
 }
 
-/// An agent that runs elsewhere, with keys of its own: nothing of its program is seen.
+/// An agent that runs elsewhere: it has keys of its own, and nothing of its program is seen, or it
+/// is a service, which is seen from outside.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RemoteManifest {
-    /// What that is worth, by name: `key_held`.
+    /// What that is worth, by name: `key_held` or `observed`.
     assurance: String,
     /// Files with its public keys, each a JWK.
-    keys: Vec<PathBuf>,
+    keys: Option<Vec<PathBuf>>,
+    /// The service that it is, by name.
+    service: Option<String>,
 }
 
 /// What must be seen of the agent's program; digests are taken when it is registered.
@@ -173,18 +176,24 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 impl AgentManifest {
-    /// The keys of an agent that runs elsewhere, as the server is told of them.
+    /// What an agent that runs elsewhere proves itself with, as the server is told of it.
     pub(crate) fn remote(&self) -> Result<Option<serde_json::Value>> {
-        let Some(RemoteManifest { assurance, keys }) = &self.remote else {
+        let Some(RemoteManifest {
+            assurance,
+            keys,
+            service,
+        }) = &self.remote
+        else {
             return Ok(None);
         };
         let read = |path: &PathBuf| {
             fs::read_to_string(path).with_context(|| format!("the key `{}`", path.display()))
         };
-        let jwks = keys.iter().map(read).collect::<Result<Vec<_>>>()?;
-        Ok(Some(
-            serde_json::json!({"assurance": assurance, "jwks": jwks}),
-        ))
+        let keys = keys.as_ref();
+        let jwks = keys.map(|keys| keys.iter().map(read).collect::<Result<Vec<_>>>());
+        Ok(Some(serde_json::json!({
+            "assurance": assurance, "jwks": jwks.transpose()?, "service": service,
+        })))
     }
 
     /// Measures what the manifest names of its program.

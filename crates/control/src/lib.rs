@@ -106,7 +106,7 @@ pub use services::{
     AUDIENCE_LEN_MAX, AUDIENCES_MAX, BUNDLE_REFRESH, ListServicesError, PROCESSES_OF_SERVICE_MAX,
     RegisterService, RegisterServiceError, RetireServiceError, SERVICE_JWT_LIFE, SERVICE_LIFE_MAX,
     SERVICE_LIFE_MIN, SERVICE_X509_LIFE, ServiceTerms, ServiceTermsError, bundle_document,
-    trust_bundle,
+    bundle_pem, trust_bundle,
 };
 pub use strangers::STRANGERS_RECORDED_MAX;
 pub use svids::{SVID_LIFE, SvidError};

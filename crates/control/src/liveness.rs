@@ -6,9 +6,9 @@ use aims_model::{Agent, CutOff, Grant, Instance, Person, Subject, Task, agent, t
 use aims_store::{Reader, StoredGrant};
 use aims_types::{self as types, Delegation, Id, Revision, Timestamp};
 
-use crate::Fault;
 use crate::chain::read_grant;
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::{Fault, services};
 
 /// Why nothing may be issued.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum NotLive {
     /// The instance ended.
     #[error("the instance has ended; start another one")]
     InstanceEnded,
+    /// The process of a service that the instance is has ended.
+    #[error("the process of the service, which the instance is, has ended or was cut off")]
+    ProcessEnded,
     /// The server is at fault.
     #[error(transparent)]
     Internal(#[from] Fault),
@@ -73,6 +76,7 @@ impl Refused for NotLive {
             Self::CutOff { .. } => "cut_off",
             Self::UnknownInstance => "unknown_instance",
             Self::InstanceEnded => "instance_ended",
+            Self::ProcessEnded => "process_ended",
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -222,6 +226,15 @@ impl LiveInstance {
         let instance = reader.instance(id).await?.ok_or(NotLive::UnknownInstance)?;
         if !instance.stage.is_live() {
             return Err(NotLive::InstanceEnded);
+        }
+        if let Some(process) = instance.process {
+            let process = reader.service_instance(process).await?;
+            let process = process.ok_or_else(|| missing("process"))?;
+            let service = reader.service(process.service).await?;
+            let service = service.ok_or_else(|| missing("service"))?;
+            if !process.stage.is_live() || !services::may_have(reader, &service).await? {
+                return Err(NotLive::ProcessEnded);
+            }
         }
         let run = reader.run(instance.run).await?;
         let run = run.ok_or_else(|| missing("launch"))?;

@@ -12,6 +12,7 @@ use aims_model::{CutOff, EnrolledKey, KeyPurpose, Subject};
 use aims_oauth::{ACCESS_TOKEN_LIFE_MAX, AuthorizationServerMetadata, CLOCK_LEEWAY};
 use aims_store::Reader;
 use aims_types::{Actor, Cx, Timestamp};
+use aims_x509::PeerId;
 use bytes::Bytes;
 
 use crate::keyring::parse_jwk;
@@ -20,7 +21,7 @@ use crate::tokens::{self, Door, TokenError};
 use crate::{ControlPlane, Fault};
 
 /// The types of authority that tokens carry (RFC 9396 §10).
-const DETAILS_TYPES: [&str; 2] = ["mcp_tool", "https_connect"];
+const DETAILS_TYPES: [&str; 3] = ["mcp_tool", "http_request", "https_connect"];
 
 impl ControlPlane {
     /// The metadata document (RFC 8414 §2). Every URL is below the issuer identifier.
@@ -50,17 +51,27 @@ impl ControlPlane {
         Jwks::new(jwks.collect()).map_err(|error| Fault::Inconsistent(error.to_string()))
     }
 
-    /// Answers a request to the token endpoint (RFC 6749 §4.4).
-    pub async fn oauth_token(&self, call: TokenCall) -> Result<TokenReply, Fault> {
-        self.to_the_end(|plane| async move { tokens::answer(&plane, Door::Network, &call).await })
+    /// Answers a request to the token endpoint (RFC 6749 §4.4). `peer` is who the connection is
+    /// from, if its handshake proved that; likewise below.
+    pub async fn oauth_token(
+        &self,
+        call: TokenCall,
+        peer: Option<PeerId>,
+    ) -> Result<TokenReply, Fault> {
+        let door = Door::Network(peer);
+        self.to_the_end(|plane| async move { tokens::answer(&plane, door, &call).await })
             .await
     }
 
     /// Answers a request to the introspection endpoint (RFC 7662).
-    pub async fn oauth_introspect(&self, form: Bytes) -> Result<TokenReply, Fault> {
+    pub async fn oauth_introspect(
+        &self,
+        form: Bytes,
+        peer: Option<PeerId>,
+    ) -> Result<TokenReply, Fault> {
         self.to_the_end(|plane| async move {
             let mut cx = plane.cx(Actor::Server)?;
-            let done = introspect::introspect(&plane, &mut cx, &form).await;
+            let done = introspect::introspect(&plane, &mut cx, (&form, peer)).await;
             plane.replied(&cx, "introspect", done).await
         })
         .await
@@ -68,10 +79,14 @@ impl ControlPlane {
 
     /// Answers a request to the revocation endpoint (RFC 7009). When it returns, no enforcement
     /// point honours the token, nor any other of the same run.
-    pub async fn oauth_revoke(&self, form: Bytes) -> Result<TokenReply, Fault> {
+    pub async fn oauth_revoke(
+        &self,
+        form: Bytes,
+        peer: Option<PeerId>,
+    ) -> Result<TokenReply, Fault> {
         self.to_the_end(|plane| async move {
             let mut cx = plane.cx(Actor::Server)?;
-            let done = revoke::revoke(&plane, &mut cx, &form).await;
+            let done = revoke::revoke(&plane, &mut cx, (&form, peer)).await;
             plane.replied(&cx, "revoke", done).await
         })
         .await

@@ -17,7 +17,8 @@ mod retire;
 use std::time::Duration;
 
 pub use attest::PROCESSES_OF_SERVICE_MAX;
-pub use bundle::{BUNDLE_REFRESH, bundle_document, trust_bundle};
+pub(crate) use attest::may_have;
+pub use bundle::{BUNDLE_REFRESH, bundle_document, bundle_pem, trust_bundle};
 pub(crate) use end::{all_ended, ended_by_kill};
 pub use issue::{AUDIENCE_LEN_MAX, AUDIENCES_MAX};
 pub use list::ListServicesError;

@@ -4,6 +4,7 @@ mod access;
 mod admit;
 mod agents;
 mod approvals;
+mod as_service;
 mod attacks;
 mod authn;
 mod checked;

@@ -17,14 +17,15 @@ use aims_links::{TokenCall, TokenReply};
 use aims_model::{Event, EventKind, KeyPurpose};
 use aims_oauth::dpop::{Expect, PROOF_WINDOW, Proof, VerifiedProof};
 use aims_oauth::{
-    AccessToken, ClientAssertion, CreateAccessTokenError, ReceivedTokenRequest, TokenCommon,
+    AccessToken, CreateAccessTokenError, ReceivedClient, ReceivedTokenRequest, TokenCommon,
     TokenRequest, TokenResponse,
 };
 use aims_store::{Reader, ReplayKind, Txn};
 use aims_types::{Actor, Cx, Id, Task, Timestamp};
+use aims_x509::PeerId;
 use bytes::Bytes;
 
-pub(crate) use self::client::{AgentClient, agent_client};
+pub(crate) use self::client::{AgentClient, Once, Shown, agent_client};
 pub use self::credentials::REMOTE_INSTANCES_MAX;
 pub(crate) use self::refusal::TokenError;
 use crate::fault::Refused;
@@ -79,12 +80,12 @@ struct Issued {
 }
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Door {
     /// People's commands on this host, and nodes.
     Inside,
-    /// The network: agents that run elsewhere.
-    Network,
+    /// The network: agents that run elsewhere, with the certificate that the connection proved.
+    Network(Option<PeerId>),
 }
 
 /// Answers a request to the token endpoint. The caller learns which kind of thing was wrong; what
@@ -169,36 +170,37 @@ async fn issue(
         txn.revision().await?
     };
     let client = received.client;
+    let signed = |client: Option<ReceivedClient>| client.map(ReceivedClient::into_jwt).transpose();
     let Issued { response, events } = match (door, received.request) {
         (Door::Inside, TokenRequest::Exchange(exchange)) => {
             let asked = exchange::Asked {
                 exchange: *exchange,
-                client,
+                client: signed(client)?.flatten(),
             };
             exchange::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
         (Door::Inside, TokenRequest::JwtBearer { assertion, scope }) => {
-            if client.is_some() {
+            if signed(client)?.flatten().is_some() {
                 return Err(TokenError::UnexpectedClient);
             }
             let asked = (&assertion, scope, &proof);
             person::admin(plane, &mut caller.cx, txn.as_mut(), asked).await?
         }
-        (Door::Network, TokenRequest::ClientCredentials(asked)) => {
+        (Door::Network(peer), TokenRequest::ClientCredentials(asked)) => {
             let asked = credentials::Asked {
                 asked: *asked,
-                client,
+                client: Shown { client, peer },
             };
             credentials::issue(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
-        (Door::Network, TokenRequest::Exchange(exchange)) => {
+        (Door::Network(peer), TokenRequest::Exchange(exchange)) => {
             let asked = narrow::Asked {
                 exchange: *exchange,
-                client,
+                client: Shown { client, peer },
             };
             narrow::exchange(plane, caller, txn.as_mut(), (asked, &proof, revision)).await?
         }
-        (Door::Network, TokenRequest::JwtBearer { .. })
+        (Door::Network(_), TokenRequest::JwtBearer { .. })
         | (Door::Inside, TokenRequest::ClientCredentials(_)) => {
             return Err(TokenError::OtherDoor);
         }
@@ -226,15 +228,23 @@ async fn use_once(
     Ok(())
 }
 
-/// The same of a client's assertion that comes without a proof.
-pub(crate) async fn use_assertion(
+/// The same of what an agent shows; there is no proof where only a token is asked about.
+pub(crate) async fn use_client(
     plane: &ControlPlane,
     txn: &mut dyn Txn,
     cx: &Cx,
-    (kid, assertion): (&str, &ClientAssertion),
+    (once, proof): (Option<&Once>, Option<&VerifiedProof>),
 ) -> Result<(), TokenError> {
-    let used = (kid, assertion.jti(), assertion.replayable_until());
-    assertion_once(plane, txn, cx, used).await
+    if let Some(once) = once {
+        let used = (once.owner.as_str(), once.jti.as_str(), once.until);
+        assertion_once(plane, txn, cx, used).await?;
+    }
+    match proof {
+        Some(proof) if !plane.proof_is_new(txn, proof, cx.now).await? => {
+            Err(TokenError::ProofReplayed)
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn assertion_once(

@@ -259,7 +259,7 @@ impl Shake {
                 Ok((stream, peer, Some(resting)))
             }
             Self::Agents(acceptor) => {
-                let stream = acceptor.accept(wire).await?;
+                let (stream, _) = acceptor.accept(wire).await?;
                 Ok((stream, Peer::Address(from), None))
             }
         }

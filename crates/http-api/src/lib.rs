@@ -7,8 +7,8 @@
 //! own shows of itself.
 //!
 //! # In scope
-//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`]), authentication of callers, problem
-//!   details, serving.
+//! - the route tables ([`ROUTES`], [`OAUTH_ROUTES`], [`PUBLIC_ROUTES`]), authentication of
+//!   callers, problem details, serving.
 //! # Out of scope
 //! - what operations mean and who may do them (`aims-control`).
 //!
@@ -34,7 +34,7 @@ pub use body::{BODY_LEN_MAX, BODY_TIMEOUT};
 pub use health::Health;
 pub use oauth::OAuth;
 pub use public::Public;
-pub use routes::{Access, OAUTH_ROUTES, ROUTES, Route};
+pub use routes::{Access, OAUTH_ROUTES, PUBLIC_ROUTES, ROUTES, Route};
 pub use serve::{CONNECTIONS_MAX, HEADER_TIMEOUT, serve_tcp, serve_tls, serve_unix};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aims_control::{ControlPlane, Fault};
 use aims_links::{TokenCall, TokenReply};
 use aims_oauth::{ErrorCode, ErrorResponse, NonceError, Nonces};
+use aims_tls::PeerId;
 use aims_types::EntropyError;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -16,6 +17,7 @@ use http::{HeaderName, StatusCode};
 
 use crate::body;
 use crate::caller::{DPOP, single};
+use crate::serve::Peer;
 
 /// The content type of a form (RFC 6749 Appendix B).
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -92,28 +94,41 @@ async fn issued(oauth: &OAuth, request: Request) -> Result<Response, Response> {
             )
         })?
         .to_owned();
+    let peer = peer_of(&request);
     let form = form(request).await?;
     let now = oauth.plane.parts().clock.now();
     oauth.nonces.check(&dpop, now).map_err(no_nonce)?;
     Ok(reply(
-        oauth.plane.oauth_token(TokenCall { form, dpop }).await,
+        oauth
+            .plane
+            .oauth_token(TokenCall { form, dpop }, peer)
+            .await,
     ))
 }
 
 /// RFC 7662 §2.
 async fn introspect(State(oauth): State<OAuth>, request: Request) -> Response {
+    let peer = peer_of(&request);
     match form(request).await {
-        Ok(form) => reply(oauth.plane.oauth_introspect(form).await),
+        Ok(form) => reply(oauth.plane.oauth_introspect(form, peer).await),
         Err(answer) => answer,
     }
 }
 
 /// RFC 7009 §2.
 async fn revoke(State(oauth): State<OAuth>, request: Request) -> Response {
+    let peer = peer_of(&request);
     match form(request).await {
-        Ok(form) => reply(oauth.plane.oauth_revoke(form).await),
+        Ok(form) => reply(oauth.plane.oauth_revoke(form, peer).await),
         Err(answer) => answer,
     }
+}
+
+/// Who the connection is from, as its handshake proved it. A header that says so is one more header
+/// that nobody reads.
+fn peer_of(request: &Request) -> Option<PeerId> {
+    let peer = request.extensions().get::<Peer>();
+    peer.and_then(|peer| peer.0.clone())
 }
 
 async fn form(request: Request) -> Result<Bytes, Response> {

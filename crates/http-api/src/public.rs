@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use aims_audit::TileDir;
+use aims_control::Fault;
 use aims_store::Store;
 use aims_tlog::{TilePath, TileReader};
 use axum::Router;
@@ -15,6 +16,9 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use crate::Health;
 use crate::health::{live, told};
 use crate::problem::Problem;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PEM: HeaderValue = HeaderValue::from_static("application/pem-certificate-chain");
 
 /// The public router's state.
 #[derive(Clone)]
@@ -34,13 +38,14 @@ impl Public {
         }
     }
 
-    /// The router.
+    /// The router; its routes are those of [`crate::PUBLIC_ROUTES`].
     pub fn router(self) -> Router {
         Router::new()
             .route("/live", get(live))
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
             .route("/spiffe/bundle", get(bundle))
+            .route("/spiffe/bundle.pem", get(bundle_pem))
             .route("/log/checkpoint", get(checkpoint))
             .route("/log/tile/{*path}", get(tile))
             .with_state(self)
@@ -77,11 +82,22 @@ async fn bundle(State(public): State<Public>) -> Result<Response, Problem> {
         Ok(mut reader) => aims_control::bundle_document(reader.as_mut()).await,
         Err(error) => Err(error.into()),
     };
-    match document {
-        Ok(document) => {
-            let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            Ok((kind, document.to_string()).into_response())
-        }
+    told_bundle(JSON, document.map(|document| document.to_string()))
+}
+
+/// The same for programs that know nothing of SPIFFE: the authority's certificates (RFC 8555 §9.1
+/// names the media type).
+async fn bundle_pem(State(public): State<Public>) -> Result<Response, Problem> {
+    let text = match public.store.read().await {
+        Ok(mut reader) => aims_control::bundle_pem(reader.as_mut()).await,
+        Err(error) => Err(error.into()),
+    };
+    told_bundle(PEM, text)
+}
+
+fn told_bundle(kind: HeaderValue, text: Result<String, Fault>) -> Result<Response, Problem> {
+    match text {
+        Ok(text) => Ok(([(CONTENT_TYPE, kind)], text).into_response()),
         Err(error) => {
             tracing::error!(%error, "the trust bundle can't be read");
             Err(Problem::unavailable("the store does not answer"))

@@ -100,6 +100,17 @@ const fn published(path: &'static str) -> Route {
     }
 }
 
+/// Every route that anybody on the machine may read.
+pub const PUBLIC_ROUTES: &[Route] = &[
+    published("/live"),
+    published("/ready"),
+    published("/metrics"),
+    published("/spiffe/bundle"),
+    published("/spiffe/bundle.pem"),
+    published("/log/checkpoint"),
+    published("/log/tile/{*path}"),
+];
+
 const fn client(path: &'static str, mutates: bool) -> Route {
     Route {
         method: "POST",

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aims_tls::{WebAcceptor, WebStream};
-use axum::Router;
+use aims_tls::{PeerId, WebAcceptor, WebStream};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -36,7 +36,11 @@ trait Accept: Send + Sync {
     fn ready(&self) -> impl FnOnce(Self::Raw) -> ReadyFuture<Self::Stream> + Send + 'static;
 }
 
-type ReadyFuture<S> = Pin<Box<dyn Future<Output = Option<S>> + Send>>;
+type ReadyFuture<S> = Pin<Box<dyn Future<Output = Option<(S, Peer)>> + Send>>;
+
+/// Who a connection is from, if its handshake proved that: an extension of each of its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer(pub(crate) Option<PeerId>);
 
 /// A port whose connections begin with a handshake.
 struct Tls {
@@ -57,7 +61,7 @@ impl Accept for Tls {
         |stream| {
             Box::pin(async move {
                 match acceptor.accept(stream).await {
-                    Ok(stream) => Some(stream),
+                    Ok((stream, peer)) => Some((stream, Peer(peer))),
                     Err(error) => {
                         tracing::debug!(%error, "a handshake failed");
                         None
@@ -77,7 +81,7 @@ impl Accept for UnixListener {
     }
 
     fn ready(&self) -> impl FnOnce(UnixStream) -> ReadyFuture<UnixStream> + Send + 'static {
-        |stream| Box::pin(std::future::ready(Some(stream)))
+        |stream| Box::pin(std::future::ready(Some((stream, Peer(None)))))
     }
 }
 
@@ -90,7 +94,7 @@ impl Accept for TcpListener {
     }
 
     fn ready(&self) -> impl FnOnce(TcpStream) -> ReadyFuture<TcpStream> + Send + 'static {
-        |stream| Box::pin(std::future::ready(Some(stream)))
+        |stream| Box::pin(std::future::ready(Some((stream, Peer(None)))))
     }
 }
 
@@ -99,7 +103,7 @@ pub async fn serve_unix(listener: UnixListener, router: Router, stopping: Cancel
     serve(&listener, router, stopping).await;
 }
 
-/// Serves a TCP port over TLS, for clients that authenticate inside it.
+/// Serves a TCP port over TLS, for clients that authenticate inside it or by their certificate.
 pub async fn serve_tls(
     listener: TcpListener,
     acceptor: WebAcceptor,
@@ -127,7 +131,8 @@ async fn serve(listener: &impl Accept, router: Router, stopping: CancellationTok
                     let (router, stopping) = (router.clone(), stopping.clone());
                     let ready = listener.ready();
                     connections.spawn(async move {
-                        if let Some(stream) = ready(stream).await {
+                        if let Some((stream, peer)) = ready(stream).await {
+                            let router = router.layer(Extension(peer));
                             serve_one(stream, router, stopping).await;
                         }
                         drop(place);

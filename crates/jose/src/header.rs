@@ -14,6 +14,9 @@ const REFUSED: [&str; 9] = [
     "crit", "jku", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip", "enc",
 ];
 
+/// The members that are read.
+const READ: [&str; 4] = ["alg", "typ", "kid", "jwk"];
+
 /// What the header says; nothing of it is true before the signature is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -25,6 +28,8 @@ pub struct Header {
     pub kid: Option<String>,
     /// The key itself (RFC 7515 §4.1.3). Only [`crate::Jws::verify_embedded`] looks at it.
     pub jwk: Option<Jwk>,
+    /// Whether it says anything else, which a JWT-SVID must not (SPIFFE JWT-SVID §2).
+    pub others: bool,
 }
 
 /// Why a header is refused.
@@ -63,6 +68,7 @@ impl Header {
             typ: optional(object, "typ", |typ| (1..=TYP_LEN_MAX).contains(&typ.len()))?,
             kid: optional(object, "kid", is_kid)?,
             jwk: object.get("jwk").map(Jwk::parse).transpose()?,
+            others: object.iter().any(|(name, _)| !READ.contains(&name)),
         })
     }
 }

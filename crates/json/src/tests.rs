@@ -289,7 +289,7 @@ fn one_encoding_only_is_canonical() {
 }
 
 #[test]
-fn decimals_are_exact() {
+fn trap_30_decimals_are_exact() {
     let decimal = |text: &str| text.parse::<Decimal>().map(|d| d.to_string()).ok();
     for (text, expect) in [
         ("0", Some("0")),

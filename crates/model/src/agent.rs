@@ -23,9 +23,12 @@ pub struct Agent {
     /// Where it runs: `production`, `staging`, …
     pub environment: Name,
     /// What must be seen before anything is issued to it; absent for one that runs elsewhere and
-    /// holds a key of its own ([`Assurance::KeyHeld`]).
+    /// holds a key of its own ([`Assurance::KeyHeld`]) or is a service ([`Assurance::Observed`]).
     #[serde(default)]
     pub evidence: Option<Expected>,
+    /// The service whose attested processes, and they alone, act as this agent.
+    #[serde(default)]
+    pub service: Option<Id<aims_types::Service>>,
     /// The weakest assurance at which anything is issued to it.
     pub assurance: Assurance,
     /// Where it stands in its life.

@@ -33,14 +33,14 @@ impl Assurance {
 
 /// There is no assurance level of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the assurance levels are `key_held` and `confined`")]
+#[error("the assurance levels are `key_held`, `observed` and `confined`")]
 pub struct UnknownAssurance;
 
 impl FromStr for Assurance {
     type Err = UnknownAssurance;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::KeyHeld, Self::Confined]
+        [Self::KeyHeld, Self::Observed, Self::Confined]
             .into_iter()
             .find(|level| level.as_str() == text)
             .ok_or(UnknownAssurance)
@@ -79,6 +79,9 @@ pub struct Instance {
     /// What the node saw; absent where nothing was seen.
     #[serde(default)]
     pub posture: Option<Posture>,
+    /// The attested process of a service as which it proved itself, if it did: it ends with that.
+    #[serde(default)]
+    pub process: Option<Id<aims_types::Instance>>,
     /// RFC 7638 thumbprint of the key that is held for it, by the node or by itself.
     pub jkt: String,
     /// That key's public half, as canonical JWK text (RFC 7517).
@@ -90,8 +93,11 @@ pub struct Instance {
 impl Instance {
     /// How strongly its evidence binds it to its identity.
     pub fn assurance(&self) -> Assurance {
-        let seen = self.posture.as_ref();
-        seen.map_or(Assurance::KeyHeld, |posture| posture.assurance)
+        match (&self.posture, self.process) {
+            (Some(posture), _) => posture.assurance,
+            (None, Some(_)) => Assurance::Observed,
+            (None, None) => Assurance::KeyHeld,
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub use policy::PolicyVersion;
 pub use receipt::Receipt;
 pub use record::{Event, EventKind, Record, RecordError, Source};
 pub use server::{ServerSpec, ToolPin, ToolServer};
-pub use service::{ProcessSeen, Service, ServiceInstance};
+pub use service::{CertifiedKey, ProcessSeen, Service, ServiceInstance};
 pub use task::{Run, Task};
 pub use text::{Text, TextError};
 pub use upstream::{RawUpstreamSpec, Upstream, UpstreamSpec};

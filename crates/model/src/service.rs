@@ -15,6 +15,9 @@ use crate::{EvidenceGap, InvalidTransition, Text};
 
 /// Longest path of a cgroup, in bytes.
 pub const CGROUP_LEN_MAX: usize = 4096;
+/// Most keys of certificates that count for one process at a time: one, the one before it, and
+/// those of further streams. Of more the latest count.
+pub const KEYS_OF_PROCESS_MAX: usize = 16;
 
 /// A service that gets its keys in the open, over the SPIFFE Workload API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +93,21 @@ pub struct ServiceInstance {
     pub node: Id<Node>,
     /// What was seen.
     pub seen: ProcessSeen,
+    /// The keys of the certificates that were issued to it and are valid, oldest first.
+    #[serde(default)]
+    pub keys: Vec<CertifiedKey>,
     /// Where it stands in its life.
     pub stage: Life,
+}
+
+/// A key that was certified for a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertifiedKey {
+    /// Its RFC 7638 thumbprint.
+    pub kid: String,
+    /// The last second of its certificate.
+    pub not_after: Timestamp,
 }
 
 impl Stage {
@@ -124,6 +140,23 @@ impl ProcessSeen {
     /// Which process of a node it is, whatever it runs.
     pub fn process(&self, node: Id<Node>) -> String {
         format!("{node}/{}/{}/{}", self.boot, self.pid, self.started)
+    }
+}
+
+impl ServiceInstance {
+    /// Takes note of a key that is certified at `now`; forgets those whose certificates ended, and
+    /// the oldest beyond [`KEYS_OF_PROCESS_MAX`].
+    pub fn certify(&mut self, key: CertifiedKey, now: Timestamp) {
+        self.keys.retain(|one| now <= one.not_after);
+        self.keys.push(key);
+        let over = self.keys.len().saturating_sub(KEYS_OF_PROCESS_MAX);
+        self.keys.drain(..over);
+    }
+
+    /// Whether a certificate for this key was issued to it, and is valid at `now`.
+    pub fn holds(&self, kid: &str, now: Timestamp) -> bool {
+        let is_it = |one: &CertifiedKey| one.kid == kid && now <= one.not_after;
+        self.keys.iter().any(is_it)
     }
 }
 

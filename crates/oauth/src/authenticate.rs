@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_counts_with_a_proof_of_its_key_only() {
+    fn trap_22_a_token_counts_with_a_proof_of_its_key_only() {
         let token = token();
         let (dpop, bearer) = (format!("DPoP {token}"), format!("Bearer {token}"));
         let (good, other) = (proof(2, &token, "a"), proof(3, &token, "a"));

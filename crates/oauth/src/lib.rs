@@ -4,7 +4,7 @@
 //!
 //! # In scope
 //! - [`dpop`]: proofs of possession and the cache that refuses their replay;
-//! - [`ClientAssertion`], [`PersonGrant`]: who asks, by a signed assertion;
+//! - [`ClientAssertion`], [`PersonGrant`], [`SvidAssertion`]: who asks, by a signed assertion;
 //! - [`WorkloadIdentity`]: the workload identity token of an instance;
 //! - [`TokenRequest`], [`TokenResponse`], [`ErrorResponse`]: the messages of the token endpoint;
 //! - [`AccessToken`]: what a resource reads, and [`authenticate`]: token and proof together;
@@ -19,7 +19,7 @@
 //! - RFC 6749 §4.4 and §5, OAuth 2.1 (draft of 2026-05), RFC 7009, RFC 7519, RFC 7662, RFC 7523
 //!   with draft-ietf-oauth-rfc7523bis-11, RFC 8414, RFC 8693, RFC 8707, RFC 9068, RFC 9396,
 //!   RFC 9449, RFC 9728, draft-ietf-wimse-workload-creds (2026-08),
-//!   draft-mcguinness-oauth-actor-profile.
+//!   draft-ietf-oauth-spiffe-client-auth (2026-08), draft-mcguinness-oauth-actor-profile.
 //!
 //! # Limits
 //! - [`ACT_DEPTH_MAX`], [`CHAIN_LEN_MAX`], [`ACCESS_TOKEN_LIFE_MAX`], [`ASSERTION_LIFE_MAX`],
@@ -66,6 +66,7 @@ mod life;
 mod metadata;
 mod nonce;
 mod replay;
+mod svid_assertion;
 mod token_handle;
 mod token_request;
 mod token_response;
@@ -100,10 +101,13 @@ pub use metadata::{
 };
 pub use nonce::{NONCE_LIFE, NonceError, Nonces};
 pub use replay::{ReplayCache, ReplayError, UseOnce};
+pub use svid_assertion::{
+    PROCESS_CLAIM, SvidAssertion, SvidAssertionError, UnverifiedSvidAssertion,
+};
 pub use token_handle::{ReceivedTokenHandle, invalid_client};
 pub use token_request::{
-    ClientCredential, ClientCredentials, ReceivedTokenRequest, TokenExchange, TokenRequest,
-    TokenRequestError, TypedToken,
+    ClientCredential, ClientCredentials, ReceivedClient, ReceivedTokenRequest, TokenExchange,
+    TokenRequest, TokenRequestError, TypedToken,
 };
 pub use token_response::{ParseTokenResponseError, TokenResponse};
 pub use token_type::{TokenType, UnknownTokenType};

@@ -7,8 +7,8 @@ const AUTHORIZATION_SERVERS_MAX: usize = 16;
 /// The algorithms of assertions and proofs.
 const SIGNING_ALGS: [&str; 3] = ["ES256", "EdDSA", "Ed25519"];
 
-/// How clients authenticate (RFC 7523 §2.2).
-const METHODS: [&str; 1] = ["private_key_jwt"];
+/// How clients authenticate (RFC 7523 §2.2, draft-ietf-oauth-spiffe-client-auth).
+const METHODS: [&str; 3] = ["private_key_jwt", "spiffe_jwt", "spiffe_x509"];
 
 /// A well-known document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

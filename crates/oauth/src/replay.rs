@@ -1,7 +1,7 @@
 //! What was used once and must not be used again.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Mutex;
 
 use aims_crypto::Hasher;
@@ -10,12 +10,15 @@ use aims_types::{Digest, Timestamp};
 /// Remembers one-time identifiers for as long as they could be replayed.
 ///
 /// Memory is bounded: an entry takes the same room whatever its texts. A full cache refuses
-/// everything new until entries expire (it fails closed).
+/// everything new until entries expire (it fails closed). An owner never has more of it than is
+/// free: some few that use it up are refused alone, and leave as much room as each of them has.
 #[derive(Debug)]
 pub struct ReplayCache {
     capacity: usize,
     seen: HashSet<Digest>,
-    by_expiry: BinaryHeap<Reverse<(Timestamp, Digest)>>,
+    by_expiry: BinaryHeap<Reverse<(Timestamp, Digest, Digest)>>,
+    /// How many identifiers of each owner are remembered.
+    of_owner: HashMap<Digest, usize>,
     /// Entries that end at or before this instant may be forgotten already.
     forgotten: Timestamp,
 }
@@ -44,6 +47,9 @@ pub enum ReplayError {
     /// There is no room to remember it.
     #[error("the replay cache is full; try again in a minute")]
     Full,
+    /// There is no room to remember more of this owner.
+    #[error("too many were used within a minute; try again in a minute")]
+    TooMany,
 }
 
 impl ReplayCache {
@@ -53,6 +59,7 @@ impl ReplayCache {
             capacity,
             seen: HashSet::new(),
             by_expiry: BinaryHeap::new(),
+            of_owner: HashMap::new(),
             forgotten: Timestamp::from_unix_millis(0),
         }
     }
@@ -91,8 +98,14 @@ impl ReplayCache {
         if self.seen.len() >= self.capacity {
             return Err(ReplayError::Full);
         }
+        let owner = digest(owner, "");
+        let used = self.of_owner.get(&owner).copied().unwrap_or_default();
+        if used >= self.capacity.saturating_sub(self.seen.len()) {
+            return Err(ReplayError::TooMany);
+        }
+        self.of_owner.insert(owner, used + 1);
         self.seen.insert(entry);
-        self.by_expiry.push(Reverse((until, entry)));
+        self.by_expiry.push(Reverse((until, entry, owner)));
         Ok(())
     }
 
@@ -107,12 +120,18 @@ impl ReplayCache {
     }
 
     fn forget(&mut self, now: Timestamp) {
-        while let Some(Reverse((until, entry))) = self.by_expiry.peek().copied() {
+        while let Some(Reverse((until, entry, owner))) = self.by_expiry.peek().copied() {
             if until > now {
                 break;
             }
             self.by_expiry.pop();
             self.seen.remove(&entry);
+            if let Some(used) = self.of_owner.get_mut(&owner) {
+                *used = used.saturating_sub(1);
+                if *used == 0 {
+                    self.of_owner.remove(&owner);
+                }
+            }
             self.forgotten = self.forgotten.max(until);
         }
     }
@@ -171,24 +190,46 @@ mod tests {
     fn a_full_cache_refuses_until_entries_expire() {
         let mut cache = ReplayCache::new(2);
         assert_eq!(cache.remember("a", "1", at(20), at(10)), Ok(()));
-        assert_eq!(cache.remember("a", "2", at(30), at(10)), Ok(()));
+        assert_eq!(cache.remember("b", "2", at(30), at(10)), Ok(()));
         assert_eq!(
-            cache.remember("a", "3", at(30), at(10)),
+            cache.remember("c", "3", at(30), at(10)),
             Err(ReplayError::Full)
         );
-        assert_eq!(cache.remember("a", "3", at(40), at(20)), Ok(()));
+        assert_eq!(cache.remember("c", "3", at(40), at(20)), Ok(()));
         assert_eq!(
-            cache.remember("a", "4", at(40), at(20)),
+            cache.remember("d", "4", at(40), at(20)),
             Err(ReplayError::Full)
         );
         assert_eq!(cache.len(), 2);
     }
 
     #[test]
+    fn greedy_owners_keep_nobody_else_out() {
+        for greedy in 1..9_usize {
+            let mut cache = ReplayCache::new(90);
+            for jti in 0..200_u32 {
+                for owner in 0..greedy {
+                    let (owner, jti) = (owner.to_string(), jti.to_string());
+                    let done = cache.remember(&owner, &jti, at(20), at(10));
+                    assert!(matches!(done, Ok(()) | Err(ReplayError::TooMany)));
+                }
+            }
+            let free = 90 - cache.len();
+            assert!(free >= 90 / (greedy + 1) - 1, "{greedy}: {free}");
+            assert_eq!(cache.remember("modest", "1", at(20), at(10)), Ok(()));
+            let again = cache.remember("0", "0", at(20), at(10));
+            assert_eq!(again, Err(ReplayError::Replayed));
+            // What has expired counts no more.
+            assert_eq!(cache.remember("0", "x", at(30), at(20)), Ok(()));
+            assert_eq!((cache.len(), cache.of_owner.len()), (1, 1));
+        }
+    }
+
+    #[test]
     fn a_clock_that_goes_back_does_not_reopen_the_past() {
         let mut cache = ReplayCache::new(2);
         assert_eq!(cache.remember("a", "1", at(20), at(10)), Ok(()));
-        assert_eq!(cache.remember("a", "2", at(99), at(50)), Ok(()));
+        assert_eq!(cache.remember("b", "2", at(99), at(50)), Ok(()));
         assert_eq!(
             cache.remember("a", "1", at(20), at(10)),
             Err(ReplayError::Stale)

@@ -4,7 +4,7 @@ use aims_types::Secret;
 
 use crate::error_response::{ErrorCode, ErrorResponse};
 use crate::form::Form;
-use crate::token_request::{ClientCredential, TokenRequestError, client};
+use crate::token_request::{ReceivedClient, TokenRequestError, client};
 
 /// A request about a token as it arrived. Which kind of token it is, a hint says; there is one
 /// kind, so it is not read.
@@ -13,7 +13,7 @@ pub struct ReceivedTokenHandle {
     /// The token.
     pub token: Secret<String>,
     /// The client's authentication.
-    pub client: Option<ClientCredential>,
+    pub client: Option<ReceivedClient>,
 }
 
 impl ReceivedTokenHandle {

@@ -20,6 +20,8 @@ const CLIENT_CREDENTIALS: &str = "client_credentials";
 const TASK: &str = "aims_task";
 /// `client_assertion_type` of a JWT (RFC 7523 §2.2).
 const CLIENT_ASSERTION_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// `client_assertion_type` of a JWT-SVID (draft-ietf-oauth-spiffe-client-auth).
+const CLIENT_ASSERTION_SVID: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 /// Longest `resource`, `audience`, `client_id`, `scope`.
 const VALUE_LEN_MAX: usize = 2048;
 
@@ -90,13 +92,43 @@ pub struct ClientCredential {
     pub assertion: Secret<String>,
 }
 
+/// How a client authenticates, as it arrived.
+#[derive(Debug)]
+pub enum ReceivedClient {
+    /// By a JWT that it signed itself (`private_key_jwt`, RFC 7523 §2.2).
+    Jwt(ClientCredential),
+    /// By a JWT-SVID (`spiffe_jwt`).
+    JwtSvid {
+        /// The client's name, which such a client has to say.
+        client_id: String,
+        /// The JWT-SVID.
+        svid: Secret<String>,
+    },
+    /// By its name alone: what proves it, if anything, is the connection (`spiffe_x509`).
+    Named {
+        /// The client's name.
+        client_id: String,
+    },
+}
+
+impl ReceivedClient {
+    /// The JWT that the client signed itself. A name alone is no authentication.
+    pub fn into_jwt(self) -> Result<Option<ClientCredential>, TokenRequestError> {
+        match self {
+            Self::Jwt(credential) => Ok(Some(credential)),
+            Self::JwtSvid { .. } => Err(TokenRequestError::UnsupportedClientAuthentication),
+            Self::Named { .. } => Ok(None),
+        }
+    }
+}
+
 /// A request as it arrived.
 #[derive(Debug)]
 pub struct ReceivedTokenRequest {
     /// The grant.
     pub request: TokenRequest,
     /// The client's authentication, if there is one.
-    pub client: Option<ClientCredential>,
+    pub client: Option<ReceivedClient>,
 }
 
 /// Why a request is refused.
@@ -117,8 +149,8 @@ pub enum TokenRequestError {
     /// RFC 6749 §5.2.
     #[error("this grant type is not supported here; the metadata names those that are")]
     UnsupportedGrantType,
-    /// RFC 7521 §4.2.1: only signed JWTs authenticate a client.
-    #[error("clients authenticate with a signed JWT (`private_key_jwt`)")]
+    /// RFC 7521 §4.2.1: this is no way in which clients authenticate here.
+    #[error("clients authenticate as the metadata say, with a signed JWT (`private_key_jwt`)")]
     UnsupportedClientAuthentication,
     /// RFC 6749 §3.3.
     #[error("the scope is malformed")]
@@ -335,17 +367,24 @@ fn scope(form: &Form) -> Result<Option<String>, TokenRequestError> {
 }
 
 /// How the client authenticates, if it does.
-pub(crate) fn client(form: &Form) -> Result<Option<ClientCredential>, TokenRequestError> {
+pub(crate) fn client(form: &Form) -> Result<Option<ReceivedClient>, TokenRequestError> {
     const ASSERTION: &str = "client_assertion";
     const ASSERTION_TYPE: &str = "client_assertion_type";
     if form.get("client_secret").is_some() {
         return Err(TokenRequestError::UnsupportedClientAuthentication);
     }
+    let client_id = short(form, "client_id")?;
     match (form.get(ASSERTION), form.get(ASSERTION_TYPE)) {
-        (None, None) => Ok(None),
-        (Some(assertion), Some(CLIENT_ASSERTION_JWT)) => Ok(Some(ClientCredential {
-            client_id: short(form, "client_id")?,
-            assertion: Secret::new(assertion.to_owned()),
+        (None, None) => Ok(client_id.map(|client_id| ReceivedClient::Named { client_id })),
+        (Some(assertion), Some(CLIENT_ASSERTION_JWT)) => {
+            Ok(Some(ReceivedClient::Jwt(ClientCredential {
+                client_id,
+                assertion: Secret::new(assertion.to_owned()),
+            })))
+        }
+        (Some(svid), Some(CLIENT_ASSERTION_SVID)) => Ok(Some(ReceivedClient::JwtSvid {
+            client_id: client_id.ok_or(TokenRequestError::Missing("client_id"))?,
+            svid: Secret::new(svid.to_owned()),
         })),
         (Some(_), Some(_)) => Err(TokenRequestError::UnsupportedClientAuthentication),
         _ => Err(TokenRequestError::Unpaired(ASSERTION, ASSERTION_TYPE)),

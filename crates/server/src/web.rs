@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use aims_crypto::{Alg, Signer, SigningKey};
 use aims_http_api::OAuth;
-use aims_tls::{Identity, Settings, WebAcceptor};
+use aims_tls::{Identity, Settings, Trust, WebAcceptor};
 use aims_types::ambient::SystemClock;
+use aims_x509::{Bundle, CaCertificate};
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 
@@ -24,12 +25,17 @@ const HTTP: &[u8] = b"http/1.1";
 const OTHERS: u32 = 0o077;
 
 impl Server {
-    /// Serves the OAuth endpoints. Gives the address that was bound.
+    /// Serves the OAuth endpoints; clients may show an X.509-SVID of the trust domain, and no other
+    /// certificate. Gives the address that was bound.
     pub async fn oauth(&self, config: &OAuthConfig, shown: WebAcceptor) -> Result<SocketAddr> {
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("port {} can't be used", config.listen))?;
         let bound = listener.local_addr()?;
+        let authorities = self.plane.bundle();
+        let authorities = authorities.iter().map(|der| CaCertificate::from_der(der));
+        let bundle = Bundle::new(authorities.collect::<Result<_, _>>()?)?;
+        let shown = shown.asking(Arc::new(Trust::new(bundle)))?;
         let router = OAuth::new(self.plane.clone())?.router();
         let stopping = self.stopping.clone();
         self.tasks

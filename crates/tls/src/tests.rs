@@ -17,6 +17,7 @@ mod joining;
 mod mutual;
 mod ordinary;
 mod refused;
+mod web;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;

@@ -1,5 +1,5 @@
-//! HTTPS for clients that are no members of the trust domain: they show no certificate and prove
-//! themselves inside.
+//! HTTPS for clients of any kind: they prove themselves inside, or, where they are asked for it, by
+//! a certificate of the trust domain.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server};
 
-use crate::Identity;
 use crate::clock::ClockTime;
 use crate::config::{ConfigError, Settings, provider};
 use crate::handshake::{HandshakeError, check_alpn, run};
+use crate::verifier::Clients;
+use crate::{ClientAuth, Identity, PeerId, Trust, peer};
 
 /// A connection whose handshake is complete.
 pub type WebStream<IO> = server::TlsStream<IO>;
@@ -25,6 +26,10 @@ pub type WebStream<IO> = server::TlsStream<IO>;
 #[derive(Clone)]
 pub struct WebAcceptor {
     config: Arc<ServerConfig>,
+    shown: Arc<dyn ResolvesServerCert>,
+    settings: Settings,
+    /// Who vouches for clients, if they are asked for a certificate.
+    trust: Option<Arc<Trust>>,
 }
 
 /// Why a certificate and a key from files are not shown to anybody.
@@ -44,7 +49,7 @@ pub enum WebError {
 impl WebAcceptor {
     /// Shows the certificate of `identity`, which has to name the hosts that clients ask for.
     pub fn of_identity(settings: &Settings, identity: Arc<Identity>) -> Result<Self, ConfigError> {
-        Self::new(settings, provider(), identity)
+        Self::new(settings, provider(), (identity, None))
     }
 
     /// Shows a certificate that an operator got elsewhere: the chain, leaf first, and the key of
@@ -59,31 +64,50 @@ impl WebAcceptor {
         let provider = provider();
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(WebError::Key)?;
         let shown = Arc::new(SingleCertAndKey::from(certified));
-        Ok(Self::new(settings, provider, shown)?)
+        Ok(Self::new(settings, provider, (shown, None))?)
+    }
+
+    /// Asks clients for a certificate as well. One that has none is served all the same; one that
+    /// shows a certificate which `trust` does not vouch for, or whose key it does not hold, is not.
+    pub fn asking(&self, trust: Arc<Trust>) -> Result<Self, ConfigError> {
+        let shown = Arc::clone(&self.shown);
+        Self::new(&self.settings, provider(), (shown, Some(trust)))
     }
 
     fn new(
         settings: &Settings,
         provider: Arc<CryptoProvider>,
-        shown: Arc<dyn ResolvesServerCert>,
+        (shown, trust): (Arc<dyn ResolvesServerCert>, Option<Arc<Trust>>),
     ) -> Result<Self, ConfigError> {
         let time = Arc::new(ClockTime(Arc::clone(&settings.clock)));
-        let mut config = ServerConfig::builder_with_details(provider, time)
-            .with_protocol_versions(&[&TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(shown);
+        let builder =
+            ServerConfig::builder_with_details(provider, time).with_protocol_versions(&[&TLS13])?;
+        let builder = match &trust {
+            None => builder.with_no_client_auth(),
+            Some(trust) => builder.with_client_cert_verifier(Arc::new(Clients {
+                trust: Arc::clone(trust),
+                auth: ClientAuth::Optional,
+            })),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&shown));
         config.alpn_protocols.clone_from(&settings.alpn);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         Ok(Self {
             config: Arc::new(config),
+            shown,
+            settings: settings.clone(),
+            trust,
         })
     }
 
-    /// Completes the handshake that `io` begins. A client that names no protocol is served the one
-    /// there is.
-    pub async fn accept<IO>(&self, io: IO) -> Result<WebStream<IO>, HandshakeError>
+    /// Completes the handshake that `io` begins, and says who it is from, if the client was asked
+    /// and showed a certificate. A client that names no protocol is served the one there is.
+    pub async fn accept<IO>(
+        &self,
+        io: IO,
+    ) -> Result<(WebStream<IO>, Option<PeerId>), HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -93,6 +117,10 @@ impl WebAcceptor {
         if connection.alpn_protocol().is_some() {
             check_alpn(&self.config.alpn_protocols, connection)?;
         }
-        Ok(stream)
+        let known = match &self.trust {
+            None => None,
+            Some(trust) => peer(connection, &trust.bundle(), self.settings.clock.now())?,
+        };
+        Ok((stream, known))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum InvalidJwt {
     TrustDomain,
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error("the header says more than `alg`, `typ` and `kid`")]
+    Header,
     #[error("the token has ended")]
     Expired,
     #[error("the token is for another audience")]
@@ -38,6 +40,10 @@ pub(crate) fn validate(
     // A bundle vouches for its own trust domain only.
     if subject.trust_domain() != bundle.trust_domain {
         return Err(InvalidJwt::TrustDomain);
+    }
+    // SPIFFE JWT-SVID §2: no other header.
+    if jws.unverified_header().others {
+        return Err(InvalidJwt::Header);
     }
     let claims = jws.verify_by_kid(&bundle.keys, typ::JWT)?;
     if claims.time("exp")? <= now {
@@ -113,6 +119,24 @@ mod tests {
             let (id, claims) = validate(&token, "bank", (&bundle(&key), NOW)).unwrap();
             assert_eq!(id.as_str(), "spiffe://aims.local/service/a");
             assert!(claims.fields.contains_key("n") && claims.fields.contains_key("aud"));
+        }
+    }
+
+    #[test]
+    fn trap_6_a_header_that_says_more_is_refused() {
+        let key = SigningKey::generate(Alg::Es256).unwrap();
+        let encode = |text: &str| aims_crypto::base64url::encode(text.as_bytes());
+        let claims = r#"{"aud":["bank"],"exp":1001,"sub":"spiffe://aims.local/service/a"}"#;
+        for (more, good) in [("", true), (r#","cty":"JWT""#, false), (r#","x":1"#, false)] {
+            let header = format!(r#"{{"alg":"ES256","kid":"k","typ":"JWT"{more}}}"#);
+            let input = format!("{}.{}", encode(&header), encode(claims));
+            let signature = key.sign(input.as_bytes()).unwrap();
+            let token = format!(
+                "{input}.{}",
+                aims_crypto::base64url::encode(signature.as_bytes())
+            );
+            let found = validate(&token, "bank", (&bundle(&key), NOW));
+            assert_eq!(found.is_ok(), good, "{more}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::proto::{
 use world::{World, good};
 
 #[tokio::test]
-async fn every_call_needs_the_header_exactly_so_and_exactly_once() {
+async fn trap_10_every_call_needs_the_header_exactly_so_and_exactly_once() {
     let world = World::start();
     let headers: [&[&str]; 5] = [&[], &["false"], &["TRUE"], &["true "], &["true", "true"]];
     for values in headers {

@@ -40,7 +40,7 @@ fn refused<'a>(cases: impl IntoIterator<Item = (String, &'a str)>) {
 }
 
 #[test]
-fn a_detail_that_is_not_understood_is_refused_with_its_place() {
+fn trap_31_a_detail_that_is_not_understood_is_refused_with_its_place() {
     let detail = |detail: &str| format!(r#"{{"authorization_details":[{detail}],"limits":{{}}}}"#);
     refused([
         ("[]".to_owned(), ""),

@@ -34,8 +34,8 @@ pub(super) async fn run(command: AgentCommand, mut client: Client, output: Outpu
                         evidence.trees.len(),
                     ),
                     None => format!(
-                        "{name} is registered as {id}\nit runs elsewhere and holds its own key: \
-                         nothing of its program is seen (assurance {})",
+                        "{name} is registered as {id}\nit runs elsewhere and {} (assurance {})",
+                        elsewhere(agent),
                         agent.assurance.as_str()
                     ),
                 }
@@ -75,4 +75,12 @@ async fn change(mut client: Client, name: &str, what: &str, output: Output) -> R
     output.show(&agent, |agent| {
         format!("{} is {}", agent.name, agent.stage.as_str())
     })
+}
+
+/// How an agent that runs elsewhere proves who it is, in words.
+fn elsewhere(agent: &Agent) -> &'static str {
+    match agent.service {
+        None => "holds its own key: nothing of its program is seen",
+        Some(_) => "is a service: its processes are seen from outside only",
+    }
 }

@@ -6,8 +6,9 @@ use aims_crypto::PublicKey;
 use aims_jose::Thumbprint;
 use aims_json::to_canonical;
 use aims_model::evidence::{ARGUMENT_LEN_MAX, ARGUMENTS_MAX, Arguments, EVIDENCE_ITEMS_MAX};
-use aims_model::{Assurance, Expected};
+use aims_model::{Assurance, Expected, agent};
 use aims_store::Reader;
+use aims_types::{self as types, Id, Name};
 
 use super::register::{AGENT_KEYS_MAX, EVIDENCE_LEN_MAX, Proof, RegisterAgentError};
 use crate::keyring::parse_jwk;
@@ -18,6 +19,7 @@ pub(super) struct Admitted {
     pub(super) evidence: Option<Expected>,
     pub(super) assurance: Assurance,
     pub(super) keys: Vec<PublicKey>,
+    pub(super) service: Option<Id<types::Service>>,
 }
 
 /// Checks what an agent is to prove itself with.
@@ -32,6 +34,7 @@ pub(super) async fn admitted(
                 evidence: Some(evidence),
                 assurance: Assurance::Confined,
                 keys: Vec::new(),
+                service: None,
             })
         }
         Proof::Keys { assurance, jwks } => {
@@ -41,10 +44,20 @@ pub(super) async fn admitted(
                     evidence: None,
                     assurance: Assurance::KeyHeld,
                     keys,
+                    service: None,
                 }),
                 _ => Err(RegisterAgentError::Assurance(shown(&assurance))),
             }
         }
+        Proof::Service { assurance, service } => match assurance.parse() {
+            Ok(Assurance::Observed) => Ok(Admitted {
+                evidence: None,
+                assurance: Assurance::Observed,
+                keys: Vec::new(),
+                service: Some(own_service(reader, &service).await?),
+            }),
+            _ => Err(RegisterAgentError::Assurance(shown(&assurance))),
+        },
     }
 }
 
@@ -68,6 +81,34 @@ async fn own_keys(
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// A service that is active, and that no other agent is.
+async fn own_service(
+    reader: &mut dyn Reader,
+    text: &str,
+) -> Result<Id<types::Service>, RegisterAgentError> {
+    let refused = |why| RegisterAgentError::Service {
+        service: shown(text),
+        why,
+    };
+    let service = match text.parse::<Name>() {
+        Ok(name) => reader.service_by_name(&name).await?,
+        Err(_) => None,
+    };
+    let service = service.ok_or_else(|| refused("no such service is registered"))?;
+    if !service.stage.is_active() {
+        return Err(refused("it is retired"));
+    }
+    let is_it = |one: &types::Id<types::Service>| *one == service.id;
+    let taken = reader.agents().await?.into_iter().any(|one| {
+        let retired = matches!(one.stage, agent::Stage::Retired { .. });
+        !retired && one.service.as_ref().is_some_and(is_it)
+    });
+    if taken {
+        return Err(refused("it is another agent already"));
+    }
+    Ok(service.id)
 }
 
 fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {

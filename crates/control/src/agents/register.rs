@@ -68,6 +68,14 @@ pub enum Proof {
         /// The public keys, each as the text of a JWK.
         jwks: Vec<String>,
     },
+    /// That it is a process of a service, which a node attests, wherever it acts: it is seen from
+    /// outside only.
+    Service {
+        /// The assurance level of that, by name: `observed`. Whoever registers says so aloud.
+        assurance: String,
+        /// The service's name.
+        service: String,
+    },
 }
 
 /// Why an agent was not registered.
@@ -120,9 +128,20 @@ pub enum RegisterAgentError {
     /// The evidence can't be what is seen of a program.
     #[error("the evidence can't be used: {0}")]
     Evidence(String),
-    /// Keys of the agent's own come without the name of what that is worth.
-    #[error("`{0}` is not the assurance of a key that the agent holds itself: say `key_held`")]
+    /// What the agent proves itself with comes without the name of what that is worth.
+    #[error(
+        "`{0}` is not the assurance of what the agent proves itself with: say `key_held` for keys \
+         of its own, `observed` for a service"
+    )]
     Assurance(String),
+    /// The service can't be this agent.
+    #[error("service `{service}` can't be the agent: {why}; see `aims service list`")]
+    Service {
+        /// Which was named.
+        service: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// There are no keys, or too many.
     #[error("an agent that holds its own key has 1 to {AGENT_KEYS_MAX} keys")]
     KeyCount,
@@ -157,6 +176,7 @@ impl Refused for RegisterAgentError {
             Self::Environment(_) => "bad_environment",
             Self::Evidence(_) => "bad_evidence",
             Self::Assurance(_) => "bad_assurance",
+            Self::Service { .. } => "bad_service",
             Self::KeyCount => "key_count",
             Self::Key(_) => "bad_key",
             Self::KeyTaken(_) => "key_taken",
@@ -200,6 +220,7 @@ async fn register(
         evidence,
         assurance,
         keys,
+        service,
     } = admitted(txn.as_mut(), request.evidence).await?;
     let spiffe_id = plane.trust_domain().id(&format!("agent/{name}"));
     let since = cx.now;
@@ -213,6 +234,7 @@ async fn register(
             .parse()
             .map_err(RegisterAgentError::Environment)?,
         evidence,
+        service,
         assurance,
         stage: if request.draft {
             Stage::Draft
@@ -247,7 +269,7 @@ async fn insert(
     let owner = Object::new()
         .with("id", owner.id.to_string())
         .with("name", owner.name.as_str());
-    let body = Object::new()
+    let mut body = Object::new()
         .with("agent", agent.id.to_string())
         .with("name", agent.name.as_str())
         .with("spiffe_id", agent.spiffe_id.as_str())
@@ -257,6 +279,9 @@ async fn insert(
         .with("assurance", agent.assurance.as_str())
         .with("stage", agent.stage.as_str())
         .with("evidence", value(&agent.evidence)?);
+    if let Some(service) = agent.service {
+        body = body.with("service", service.to_string());
+    }
     events.insert(0, event(cx, EventKind::AgentRegistered, body));
     Ok(txn.commit(events).await?)
 }

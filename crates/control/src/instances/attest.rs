@@ -143,6 +143,7 @@ pub(crate) async fn attest(
         run: run.id,
         node: Some(node),
         posture: Some(posture.clone()),
+        process: None,
         jkt: Thumbprint::of(&key).to_string(),
         jwk: canonical_jwk(&Jwk::new(key)),
         stage: Stage::Live { since: cx.now },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aims_links::{EnforceError, Vouch};
 use aims_model::{Event, EventKind, KeyOwner, KeyPurpose, Point};
-use aims_store::{Error, Txn};
+use aims_store::Txn;
 use aims_types::{Cx, Id, Instance, Node, Revision};
 
 use super::{node_of, with_host};
@@ -135,7 +135,7 @@ pub(crate) async fn end_instances_of(
     cx: &Cx,
     node: Id<Node>,
     (how, is_gone): (&str, impl Fn(Id<Instance>) -> bool + Send),
-) -> Result<(Vec<Event>, Option<Revision>), Error> {
+) -> Result<(Vec<Event>, Option<Revision>), Fault> {
     let mut live = txn.instances_live().await?;
     live.retain(|instance| instance.node == Some(node) && is_gone(instance.id));
     let mut processes = txn.service_instances_live().await?;

@@ -87,12 +87,7 @@ async fn key(
     revision: Revision,
 ) -> Result<Vec<Event>, KillError> {
     let Some(mut key) = txn.key(kid).await? else {
-        let live = txn.instances_live().await?;
-        let Some(instance) = live.into_iter().find(|instance| instance.jkt == kid) else {
-            return Err(KillError::UnknownKey(kid.to_owned()));
-        };
-        let how = (revision, KEY_KILLED);
-        return Ok(instances::all_ended(txn, cx, vec![instance], how).await?);
+        return of_a_run(txn, cx, kid, revision).await;
     };
     if key.retired_at.is_some() {
         return Ok(Vec::new());
@@ -122,6 +117,27 @@ async fn key(
         events.extend(services::all_ended(txn, cx, live, (revision, how)).await?);
     }
     Ok(events)
+}
+
+/// A key that nobody enrolled: of an instance, or certified for a process of a service.
+async fn of_a_run(
+    txn: &mut dyn Txn,
+    cx: &Cx,
+    kid: &str,
+    revision: Revision,
+) -> Result<Vec<Event>, KillError> {
+    let how = (revision, KEY_KILLED);
+    let mut live = txn.instances_live().await?;
+    live.retain(|instance| instance.jkt == kid);
+    if !live.is_empty() {
+        return Ok(instances::all_ended(txn, cx, live, how).await?);
+    }
+    let mut live = txn.service_instances_live().await?;
+    live.retain(|process| process.holds(kid, cx.now));
+    if live.is_empty() {
+        return Err(KillError::UnknownKey(kid.to_owned()));
+    }
+    Ok(services::all_ended(txn, cx, live, how).await?)
 }
 
 /// Refuses to leave the server without a key to sign with, or without an operator.

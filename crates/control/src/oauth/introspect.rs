@@ -2,19 +2,20 @@
 
 use aims_model::{KeyOwner, KeyPurpose};
 use aims_oauth::{
-    AccessToken, AssertionExpect, ClientAssertion, ClientCredential, InstanceToken,
+    AccessToken, AssertionExpect, ClientCredential, InstanceToken, ReceivedClient,
     ReceivedTokenHandle, TokenExpect, UnverifiedClientAssertion, VerifiedAccessToken, active,
     inactive,
 };
 use aims_store::{Reader, Txn};
 use aims_types::{Actor, Cx, Gateway, Id, SpiffeId};
+use aims_x509::PeerId;
 use bytes::Bytes;
 
 use super::Verifying;
 use crate::keyring::parse_jwk;
 use crate::liveness::{LiveInstance, NotLive};
 use crate::recording::shown;
-use crate::tokens::{TokenError, agent_client, use_assertion};
+use crate::tokens::{Once, Shown, TokenError, agent_client, use_client};
 use crate::{ControlPlane, Fault};
 
 /// What the path of a gateway's SPIFFE ID begins with.
@@ -33,11 +34,11 @@ enum Asker {
 pub(super) async fn introspect(
     plane: &ControlPlane,
     cx: &mut Cx,
-    form: &[u8],
+    (form, peer): (&[u8], Option<PeerId>),
 ) -> Result<Bytes, TokenError> {
     let ReceivedTokenHandle { token, client } = ReceivedTokenHandle::parse(form)?;
     let mut txn = plane.store().begin().await?;
-    let asker = asker(plane, cx, txn.as_mut(), client).await?;
+    let asker = asker(plane, cx, txn.as_mut(), Shown { client, peer }).await?;
     cx.actor = match asker {
         Asker::Gateway(id) => Actor::Gateway(id),
         Asker::Agent(_) => cx.actor,
@@ -56,21 +57,23 @@ async fn asker(
     plane: &ControlPlane,
     cx: &mut Cx,
     txn: &mut dyn Txn,
-    client: Option<ClientCredential>,
+    shown: Shown,
 ) -> Result<Asker, TokenError> {
-    let claimed = client.as_ref().and_then(|client| {
+    let claimed = |client: &ClientCredential| {
         let parsed = UnverifiedClientAssertion::parse(client.assertion.expose()).ok()?;
         gateway_named(plane, parsed.claimed_client_id())
-    });
-    let Some(gateway) = claimed else {
-        let client = agent_client(plane, cx, txn, client).await?;
-        cx.actor = Actor::Agent(client.agent.id);
-        use_assertion(plane, txn, cx, (&client.kid, &client.assertion)).await?;
-        return Ok(Asker::Agent(client.agent.spiffe_id));
     };
-    let (kid, assertion) = gateway_client(plane, cx, txn, (gateway, client)).await?;
-    use_assertion(plane, txn, cx, (&kid, &assertion)).await?;
-    Ok(Asker::Gateway(gateway))
+    if let Some(ReceivedClient::Jwt(client)) = &shown.client
+        && let Some(gateway) = claimed(client)
+    {
+        let once = gateway_client(plane, cx, txn, (gateway, client)).await?;
+        use_client(plane, txn, cx, (Some(&once), None)).await?;
+        return Ok(Asker::Gateway(gateway));
+    }
+    let client = agent_client(plane, cx, txn, shown).await?;
+    cx.actor = Actor::Agent(client.agent.id);
+    use_client(plane, txn, cx, (client.once.as_ref(), None)).await?;
+    Ok(Asker::Agent(client.agent.spiffe_id))
 }
 
 /// The gateway whose enrolled key signed the assertion.
@@ -78,13 +81,12 @@ async fn gateway_client(
     plane: &ControlPlane,
     cx: &Cx,
     reader: &mut dyn Reader,
-    (gateway, client): (Id<Gateway>, Option<ClientCredential>),
-) -> Result<(String, ClientAssertion), TokenError> {
-    let client = client.ok_or(TokenError::NoClient)?;
+    (gateway, client): (Id<Gateway>, &ClientCredential),
+) -> Result<Once, TokenError> {
     let parsed =
         UnverifiedClientAssertion::parse(client.assertion.expose()).map_err(TokenError::Client)?;
     let claimed = parsed.claimed_client_id();
-    if client.client_id.is_some_and(|id| id != claimed) {
+    if client.client_id.as_deref().is_some_and(|id| id != claimed) {
         return Err(TokenError::ClientDiffers);
     }
     let foreign = || TokenError::ForeignClient(shown(claimed));
@@ -100,7 +102,11 @@ async fn gateway_client(
         now: cx.now,
     };
     let verified = parsed.verify(&key, &expect).map_err(TokenError::Client)?;
-    Ok((kid, verified))
+    Ok(Once {
+        owner: kid,
+        jti: verified.jti().to_owned(),
+        until: verified.replayable_until(),
+    })
 }
 
 /// The gateway that `spiffe://<trust domain>/gateway/<id>` names.

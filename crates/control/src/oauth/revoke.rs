@@ -2,10 +2,11 @@
 
 use aims_oauth::ReceivedTokenHandle;
 use aims_types::{Actor, Cx};
+use aims_x509::PeerId;
 use bytes::Bytes;
 
 use super::introspect::counting;
-use crate::tokens::{TokenError, agent_client, use_assertion};
+use crate::tokens::{Shown, TokenError, agent_client, use_client};
 use crate::{ControlPlane, Fault, approvals, instances};
 
 /// How an instance ends whose token was given back.
@@ -17,14 +18,15 @@ const REVOKED: &str = "its token was revoked";
 pub(super) async fn revoke(
     plane: &ControlPlane,
     cx: &mut Cx,
-    form: &[u8],
+    (form, peer): (&[u8], Option<PeerId>),
 ) -> Result<Bytes, TokenError> {
     let ReceivedTokenHandle { token, client } = ReceivedTokenHandle::parse(form)?;
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
-    let client = agent_client(plane, cx, txn.as_mut(), client).await?;
+    let shown = Shown { client, peer };
+    let client = agent_client(plane, cx, txn.as_mut(), shown).await?;
     cx.actor = Actor::Agent(client.agent.id);
-    use_assertion(plane, txn.as_mut(), cx, (&client.kid, &client.assertion)).await?;
+    use_client(plane, txn.as_mut(), cx, (client.once.as_ref(), None)).await?;
     let Some(token) = counting(plane, cx, txn.as_mut(), token.expose()).await? else {
         txn.commit(Vec::new()).await?;
         return Ok(Bytes::new());

@@ -149,7 +149,7 @@ async fn fitting(
 }
 
 /// Whether anything may be issued for a service: it is active, and somebody answers for it.
-pub(super) async fn may_have(
+pub(crate) async fn may_have(
     reader: &mut dyn Reader,
     service: &Service,
 ) -> Result<bool, aims_store::Error> {
@@ -179,6 +179,7 @@ fn new_instance(
         service: service.id,
         node: attestation.node,
         seen: attestation.seen.clone(),
+        keys: Vec::new(),
         stage: Stage::Live { since: cx.now },
     })
 }

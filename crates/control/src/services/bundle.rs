@@ -14,6 +14,8 @@ use crate::Fault;
 
 /// How often others should look at the bundle (`spiffe_refresh_hint`).
 pub const BUNDLE_REFRESH: Duration = Duration::from_mins(1);
+/// Characters of a line in PEM form (RFC 7468 §2).
+const PEM_LINE_LEN: usize = 64;
 
 /// The bundle as the store has it.
 ///
@@ -68,6 +70,21 @@ pub async fn bundle_document(reader: &mut dyn Reader) -> Result<Value, Fault> {
         .with("spiffe_sequence", bundle.sequence)
         .with("spiffe_refresh_hint", bundle.refresh.as_secs());
     Ok(document.into())
+}
+
+/// The certificates of the authority in PEM form (RFC 7468 §5.1), for programs that know nothing of
+/// SPIFFE.
+pub async fn bundle_pem(reader: &mut dyn Reader) -> Result<String, Fault> {
+    let mut text = String::new();
+    for der in trust_bundle(reader).await?.authorities {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in STANDARD.encode(der).as_bytes().chunks(PEM_LINE_LEN) {
+            text.extend(line.iter().copied().map(char::from));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(text)
 }
 
 /// The server's keys of a purpose that are not retired, and how often any were enrolled or retired.

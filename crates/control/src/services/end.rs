@@ -1,14 +1,19 @@
 //! The end of processes of services.
 
+use std::collections::BTreeSet;
+
 use aims_json::Object;
 use aims_links::EndedInstance;
 use aims_model::{Event, EventKind, ServiceInstance, Subject};
-use aims_store::{Error, Txn};
+use aims_store::Txn;
 use aims_types::{self as types, Cx, Id, Revision};
 
 use crate::kill::cut_off;
 use crate::recording::{event, shown};
-use crate::{ControlPlane, Fault};
+use crate::{ControlPlane, Fault, approvals, instances};
+
+/// How an instance of an agent ends that is a process of a service.
+const WITH_ITS_PROCESS: &str = "the process of the service that it is has ended";
 
 /// Why a process was not ended.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +31,16 @@ pub(super) enum EndProcessError {
 
 crate::fault::internal_arm!(EndProcessError);
 
-/// Ends processes and cuts each off, so that its node is told; gives the records. What had ended
-/// before stays as it is.
+/// Ends processes and cuts each off, so that its node is told, with everything that they do as
+/// agents; gives the records. What had ended before stays as it is.
 pub(crate) async fn all_ended(
     txn: &mut dyn Txn,
     cx: &Cx,
     instances: Vec<ServiceInstance>,
     (revision, how): (Revision, &str),
-) -> Result<Vec<Event>, Error> {
+) -> Result<Vec<Event>, Fault> {
     let how = shown(how);
-    let mut events = Vec::new();
+    let (mut events, mut gone) = (Vec::new(), BTreeSet::new());
     for mut instance in instances {
         let Ok(stage) = instance.stage.clone().end(cx.now, &how) else {
             continue;
@@ -50,6 +55,14 @@ pub(crate) async fn all_ended(
             .with("how", how.as_str())
             .with("cut_off", revision.number());
         events.push(event(cx, EventKind::ServiceEnded, body));
+        gone.insert(instance.id);
+    }
+    let mut acting = txn.instances_live().await?;
+    acting.retain(|one| one.process.is_some_and(|process| gone.contains(&process)));
+    if !acting.is_empty() {
+        let how = (revision, WITH_ITS_PROCESS);
+        events.extend(instances::all_ended(txn, cx, acting, how).await?);
+        events.extend(approvals::withdrawn(txn, cx).await?);
     }
     Ok(events)
 }
@@ -60,7 +73,7 @@ pub(crate) async fn ended_by_kill(
     cx: &Cx,
     id: Id<types::Instance>,
     (revision, how): (Revision, &str),
-) -> Result<Option<Vec<Event>>, Error> {
+) -> Result<Option<Vec<Event>>, Fault> {
     match txn.service_instance(id).await? {
         None => Ok(None),
         Some(instance) => all_ended(txn, cx, vec![instance], (revision, how))

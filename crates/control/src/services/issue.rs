@@ -1,9 +1,10 @@
 //! Issuing SVIDs to an attested process, on evidence seen again for this call.
 
-use aims_jose::{SigningHeader, sign, typ};
+use aims_jose::{SigningHeader, Thumbprint, sign, typ};
 use aims_json::{Object, Value, to_canonical};
 use aims_links::{JwtSvid, ServiceCall, Svid};
-use aims_model::{Assurance, Event, EventKind, Service, ServiceInstance};
+use aims_model::{Assurance, CertifiedKey, Event, EventKind, Service, ServiceInstance};
+use aims_oauth::PROCESS_CLAIM;
 use aims_store::{Reader, Txn};
 use aims_types::{self as types, Cx, Id, Revision, Secret, Timestamp};
 use aims_x509::{IdMismatch, ParseRequestError, SvidRequest};
@@ -85,11 +86,17 @@ pub(super) async fn x509(
     csr: &[u8],
 ) -> Result<Svid, IssueProcessError> {
     let request = SvidRequest::parse(csr)?;
-    let (txn, service) = live(plane, cx, call).await?;
+    let (mut txn, service, mut process) = live(plane, cx, call).await?;
     request.expect_id(&service.spiffe_id)?;
     let life = plane.parts().config.services.x509();
     let named = (request.public(), &service.spiffe_id);
     let (svid, issued) = svids::issue_for(plane, cx, named, (&[], life))?;
+    let key = CertifiedKey {
+        kid: Thumbprint::of(request.public()).to_string(),
+        not_after: svid.expires_at,
+    };
+    process.certify(key, cx.now);
+    txn.service_instance_update(&process).await?;
     let mut body = issued.body.clone();
     body.remove("by");
     let exported = exported(cx, EventKind::KeyExported, (call, &service), body)?;
@@ -97,7 +104,8 @@ pub(super) async fn x509(
     Ok(svid)
 }
 
-/// Issues a JWT-SVID (SPIFFE JWT-SVID §3): `sub`, `aud`, `exp`, and when and as what it was issued.
+/// Issues a JWT-SVID (SPIFFE JWT-SVID §3): `sub`, `aud`, `exp`, and when and as what it was issued;
+/// one for this server alone says which process it was issued to as well.
 pub(super) async fn jwt(
     plane: &ControlPlane,
     cx: &Cx,
@@ -105,17 +113,20 @@ pub(super) async fn jwt(
     audience: &[String],
 ) -> Result<JwtSvid, IssueProcessError> {
     check_audience(audience)?;
-    let (txn, service) = live(plane, cx, call).await?;
+    let (txn, service, process) = live(plane, cx, call).await?;
     let life = plane.parts().config.services.jwt();
     let expires_at = Timestamp::from_unix_secs(cx.now.plus(life).unix_secs());
     let (jti, key): (Id<types::Token>, _) = (cx.id()?, &plane.keyring().jwt);
     let texts: Vec<Value> = audience.iter().map(|one| one.as_str().into()).collect();
-    let claims = Object::new()
+    let mut claims = Object::new()
         .with("sub", service.spiffe_id.as_str())
         .with("aud", texts.clone())
         .with("iat", cx.now.unix_secs())
         .with("exp", expires_at.unix_secs())
         .with("jti", jti.to_string());
+    if audience == [plane.parts().config.issuer.as_str()] {
+        claims = claims.with(PROCESS_CLAIM, process.id.to_string());
+    }
     let claims = to_canonical(&claims.into());
     let claims = claims.map_err(|error| Fault::Inconsistent(error.to_string()))?;
     let header = SigningHeader::new(typ::JWT).kid(key.kid.as_str());
@@ -141,17 +152,17 @@ fn check_audience(audience: &[String]) -> Result<(), IssueProcessError> {
     Err(IssueProcessError::Audience)
 }
 
-/// The transaction that saw that everything holds now, and the service.
+/// The transaction that saw that everything holds now, the service and the process.
 async fn live(
     plane: &ControlPlane,
     cx: &Cx,
     call: &ServiceCall,
-) -> Result<(Box<dyn Txn>, Service), IssueProcessError> {
+) -> Result<(Box<dyn Txn>, Service, ServiceInstance), IssueProcessError> {
     let mut txn = plane.store().begin().await?;
     let (service, instance) = found(txn.as_mut(), call).await?;
     let mut gaps = service.gaps(&call.seen);
     if gaps.is_empty() && instance.seen == call.seen {
-        return Ok((txn, service));
+        return Ok((txn, service, instance));
     }
     let what = gaps
         .pop()

@@ -10,7 +10,7 @@ use crate::{Proof, Refused, RegisterAgent, SHARED_NAMES};
 fn evidence(request: &mut RegisterAgent) -> &mut Expected {
     match &mut request.evidence {
         Proof::Program(expected) => expected,
-        Proof::Keys { .. } => panic!("an agent without a program"),
+        Proof::Keys { .. } | Proof::Service { .. } => panic!("an agent without a program"),
     }
 }
 

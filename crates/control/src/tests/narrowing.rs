@@ -41,7 +41,7 @@ async fn a_token_is_exchanged_for_a_part_of_what_it_carries_and_no_more() {
         let form = request.to_form(Some(&client)).expose().clone().into();
         let dpop = world.proof(key);
         let call = aims_links::TokenCall { form, dpop };
-        world.plane.oauth_token(call).await.unwrap()
+        world.plane.oauth_token(call, None).await.unwrap()
     };
     world.clock.forward(Duration::from_mins(2));
     let good = send(exchange_of(&token, Some(PART)), remote.client(&world), &run).await;

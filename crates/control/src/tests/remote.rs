@@ -101,13 +101,13 @@ pub(super) async fn send(
     let form = Bytes::from(form.expose().clone());
     world
         .plane
-        .oauth_token(TokenCall { form, dpop })
+        .oauth_token(TokenCall { form, dpop }, None)
         .await
         .unwrap()
 }
 
 /// Status, error, and the code of the one record.
-async fn refusal(world: &World, reply: &TokenReply) -> (u16, String, String) {
+pub(super) async fn refusal(world: &World, reply: &TokenReply) -> (u16, String, String) {
     let error = ErrorResponse::parse(&reply.body).unwrap();
     (
         reply.status,
@@ -116,7 +116,7 @@ async fn refusal(world: &World, reply: &TokenReply) -> (u16, String, String) {
     )
 }
 
-async fn claims(world: &World, token: &str) -> InstanceToken {
+pub(super) async fn claims(world: &World, token: &str) -> InstanceToken {
     let keys = world.plane.oauth_keys().await.unwrap();
     let expect = TokenExpect {
         issuer: ISSUER,
@@ -130,7 +130,7 @@ async fn claims(world: &World, token: &str) -> InstanceToken {
     token
 }
 
-async fn instance(world: &World, id: Id<types::Instance>) -> Instance {
+pub(super) async fn instance(world: &World, id: Id<types::Instance>) -> Instance {
     let mut reader = world.parts.store.read().await.unwrap();
     reader.instance(id).await.unwrap().unwrap()
 }

@@ -35,7 +35,7 @@ fn url_encoded(name: &str, value: &str) -> String {
 
 async fn introspected(world: &World, token: &str, client: &ClientCredential) -> Value {
     let form = about(token, Some(client));
-    let reply = world.plane.oauth_introspect(form).await.unwrap();
+    let reply = world.plane.oauth_introspect(form, None).await.unwrap();
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     aims_json::parse(&reply.body, &aims_json::Limits::TOKEN).unwrap()
 }
@@ -99,7 +99,7 @@ async fn a_killed_token_is_inactive_at_once() {
 
 pub(super) async fn revoke(world: &World, token: &str, client: &ClientCredential) -> TokenReply {
     let form = about(token, Some(client));
-    world.plane.oauth_revoke(form).await.unwrap()
+    world.plane.oauth_revoke(form, None).await.unwrap()
 }
 
 #[tokio::test]
@@ -278,7 +278,10 @@ async fn trap_15_no_endpoint_opens_to_an_assertion_that_does_not_count() {
         let asked = (remote.asked(), Some(wrong()));
         invalid(&send(&world, asked, world.proof(&run)).await, how);
         let form = about(&token, Some(&wrong()));
-        invalid(&world.plane.oauth_introspect(form).await.unwrap(), how);
+        invalid(
+            &world.plane.oauth_introspect(form, None).await.unwrap(),
+            how,
+        );
         invalid(&revoke(&world, &token, &wrong()).await, how);
         assert_eq!(
             world.records().await.len(),
@@ -290,10 +293,13 @@ async fn trap_15_no_endpoint_opens_to_an_assertion_that_does_not_count() {
     invalid(&nobody, "nobody");
     let form = || about(&token, None);
     invalid(
-        &world.plane.oauth_introspect(form()).await.unwrap(),
+        &world.plane.oauth_introspect(form(), None).await.unwrap(),
         "nobody",
     );
-    invalid(&world.plane.oauth_revoke(form()).await.unwrap(), "nobody");
+    invalid(
+        &world.plane.oauth_revoke(form(), None).await.unwrap(),
+        "nobody",
+    );
     assert_eq!(world.revision().await, revision);
 }
 
@@ -306,8 +312,12 @@ async fn an_assertion_counts_once_at_all_endpoints_together() {
     assert!(is_active(&introspected(&world, &token, &once).await));
     let form = about(&token, Some(&once));
     for reply in [
-        world.plane.oauth_introspect(form.clone()).await.unwrap(),
-        world.plane.oauth_revoke(form).await.unwrap(),
+        world
+            .plane
+            .oauth_introspect(form.clone(), None)
+            .await
+            .unwrap(),
+        world.plane.oauth_revoke(form, None).await.unwrap(),
         send(&world, (remote.asked(), Some(once)), world.proof(&run)).await,
     ] {
         assert_eq!(reply.status, 400);
@@ -334,7 +344,11 @@ async fn grants_are_taken_at_their_own_door() {
         form: request.to_form(client).expose().clone().into(),
         dpop: world.proof(&mia.key),
     };
-    let reply = world.plane.oauth_token(call(&person, None)).await.unwrap();
+    let reply = world
+        .plane
+        .oauth_token(call(&person, None), None)
+        .await
+        .unwrap();
     let error = ErrorResponse::parse(&reply.body).unwrap();
     assert_eq!(error.code().to_string(), "unauthorized_client");
     let inside = call(&own, Some(&remote.client(&world)));

@@ -41,7 +41,7 @@ pub(super) fn service(world: &World, name: &str) -> RegisterService {
     }
 }
 
-fn seen() -> ProcessSeen {
+pub(super) fn seen() -> ProcessSeen {
     ProcessSeen {
         boot: "boot-1".to_owned(),
         pid: 4711,
@@ -64,13 +64,13 @@ async fn with_mail() -> World {
     world
 }
 
-async fn attest(world: &World, seen: ProcessSeen) -> Result<Vec<ServiceGrant>, Refusal> {
+pub(super) async fn attest(world: &World, seen: ProcessSeen) -> Result<Vec<ServiceGrant>, Refusal> {
     let node = world.node.id;
     let attestation = ServiceAttestation { node, seen };
     world.plane.service_attest(attestation).await.unwrap()
 }
 
-fn call(world: &World, instance: Id<Instance>) -> ServiceCall {
+pub(super) fn call(world: &World, instance: Id<Instance>) -> ServiceCall {
     ServiceCall {
         node: world.node.id,
         instance,
@@ -78,7 +78,7 @@ fn call(world: &World, instance: Id<Instance>) -> ServiceCall {
     }
 }
 
-async fn svid(world: &World, call: ServiceCall) -> Result<(Svid, SigningKey), Refusal> {
+pub(super) async fn svid(world: &World, call: ServiceCall) -> Result<(Svid, SigningKey), Refusal> {
     let key = new_key();
     let csr = SvidRequest::create(&key, Some(&ID.parse().unwrap())).unwrap();
     let svid = world.plane.service_svid(call, csr.into_der()).await;
@@ -86,7 +86,7 @@ async fn svid(world: &World, call: ServiceCall) -> Result<(Svid, SigningKey), Re
 }
 
 /// The one process of `mail`.
-async fn running(world: &World) -> Id<Instance> {
+pub(super) async fn running(world: &World) -> Id<Instance> {
     let grants = attest(world, seen()).await.unwrap();
     assert_eq!(grants.len(), 1);
     grants[0].instance

@@ -7,14 +7,14 @@ use aims_jose::{Jwk, Thumbprint};
 use aims_json::{Object, Value};
 use aims_model::instance::Stage;
 use aims_model::{Assurance, Instance, Run, Subject, Task};
+use aims_oauth::ClientCredentials;
 use aims_oauth::dpop::VerifiedProof;
-use aims_oauth::{ClientCredential, ClientCredentials};
 use aims_store::{Reader, Txn};
 use aims_types::{self as types, Actor, Cx, Id, Name, Revision};
 
 use super::mint::{Carried, mint};
 use super::narrow::part_of;
-use super::{AgentClient, Caller, Issued, TokenError, agent_client, use_once};
+use super::{AgentClient, Caller, Issued, Shown, TokenError, agent_client, use_client};
 use crate::instances::made_event;
 use crate::keyring::canonical_jwk;
 use crate::kill::is_kill;
@@ -32,7 +32,7 @@ pub const REMOTE_INSTANCES_MAX: usize = 64;
 /// What is asked for, and by whom.
 pub(super) struct Asked {
     pub(super) asked: ClientCredentials,
-    pub(super) client: Option<ClientCredential>,
+    pub(super) client: Shown,
 }
 
 /// Whether the key of the proof is that of a live instance: then none is made.
@@ -56,13 +56,8 @@ pub(super) async fn issue(
     let Asked { asked, client } = asked;
     let client = agent_client(plane, &caller.cx, txn, client).await?;
     caller.cx.actor = Actor::Agent(client.agent.id);
-    let (cx, assertion) = (&caller.cx, &client.assertion);
-    let used = (
-        client.kid.as_str(),
-        assertion.jti(),
-        assertion.replayable_until(),
-    );
-    use_once(plane, txn, cx, used, proof).await?;
+    let cx = &caller.cx;
+    use_client(plane, txn, cx, (client.once.as_ref(), Some(proof))).await?;
     check_asked(plane, &asked)?;
     let task = task_of(txn, &client, asked.task.as_deref()).await?;
     caller.task = Some(task.id);
@@ -71,7 +66,7 @@ pub(super) async fn issue(
     let held = of.leaf.grant.authority.details();
     let details = part_of(held, asked.authorization_details.as_ref())?;
     let (live, made) = instance_of(txn, cx, (&client, of), (proof, revision)).await?;
-    let more = Object::new().with("key", client.kid.as_str());
+    let more = client.described();
     let carried = Carried {
         details,
         until: None,
@@ -131,13 +126,14 @@ async fn instance_of(
     let instances = txn.instances_of_task(of.task.id).await?;
     let is_it = |one: &&Instance| one.stage.is_live() && one.jkt == jkt;
     if let Some(one) = instances.iter().find(is_it) {
-        if one.agent != client.agent.id || one.node.is_some() {
+        let theirs = one.agent == client.agent.id && one.process == client.process;
+        if !theirs || one.node.is_some() {
             return Err(TokenError::KeyTaken);
         }
         let live = LiveInstance::find(txn, one.id, cx.now).await;
         return Ok((live.map_err(not_live)?, None));
     }
-    check_may_begin(txn, &client.agent, &instances, &jkt).await?;
+    check_may_begin(txn, client, &instances, &jkt).await?;
     let (live, made) = begin(txn, cx, (client, of), (proof, revision)).await?;
     Ok((live, Some(made)))
 }
@@ -145,13 +141,16 @@ async fn instance_of(
 /// Whether another instance of the task may begin, with this key.
 async fn check_may_begin(
     reader: &mut dyn Reader,
-    agent: &aims_model::Agent,
+    client: &AgentClient,
     instances: &[Instance],
     jkt: &str,
 ) -> Result<(), TokenError> {
     // INVARIANT: what would be issued is not weaker than what the registration names.
-    if agent.assurance != Assurance::KeyHeld {
-        let unregistered = "an agent with a program has an enrolled key of its own";
+    let shown = client
+        .process
+        .map_or(Assurance::KeyHeld, |_| Assurance::Observed);
+    if client.agent.assurance != shown {
+        let unregistered = "an agent proved itself in another way than it is registered for";
         return Err(Fault::Inconsistent(unregistered.to_owned()).into());
     }
     let killed = |one: &Instance| matches!(&one.stage, Stage::Ended { how, .. } if is_kill(how));
@@ -185,7 +184,7 @@ async fn begin(
 ) -> Result<(LiveInstance, aims_model::Event), TokenError> {
     let policy = txn.policy_current().await?;
     let policy = policy.ok_or_else(|| Fault::Inconsistent("no policy is in force".to_owned()))?;
-    let asked = format!("{} {}", client.kid, client.assertion.jti());
+    let asked = format!("{} {} {}", client.kid, proof.jkt(), proof.jti());
     let run = Run {
         id: cx.id()?,
         task: of.task.id,
@@ -206,15 +205,16 @@ async fn begin(
         run: run.id,
         node: None,
         posture: None,
+        process: client.process,
         jkt: Thumbprint::of(proof.key()).to_string(),
         jwk: canonical_jwk(&Jwk::new(*proof.key())),
         stage: Stage::Live { since: cx.now },
     };
     txn.instance_insert(&instance).await?;
     let posture = Object::new().with("assurance", instance.assurance().as_str());
-    let body = Object::new()
+    let body = client
+        .described()
         .with("posture", Value::from(posture))
-        .with("key", client.kid.as_str())
         .with("revision", revision.number());
     let made = made_event(cx, &instance, (&of, &policy), body);
     Ok((LiveInstance { instance, of }, made))

@@ -2,15 +2,15 @@
 //! the exchange of a token for a narrower one (RFC 8693).
 
 use aims_authority::{Authority, Detail, Limits, narrower};
-use aims_json::{Object, Value};
+use aims_json::Value;
 use aims_oauth::dpop::VerifiedProof;
-use aims_oauth::{ClientCredential, TokenExchange, TokenType};
+use aims_oauth::{TokenExchange, TokenType};
 use aims_store::Txn;
 use aims_types::{Actor, Revision};
 
 use super::exchange::check_target;
 use super::mint::{Carried, mint};
-use super::{Caller, Issued, TokenError, agent_client, use_once};
+use super::{Caller, Issued, Shown, TokenError, agent_client, use_client};
 use crate::ControlPlane;
 use crate::liveness::LiveInstance;
 use crate::oauth::counting;
@@ -18,7 +18,7 @@ use crate::oauth::counting;
 /// What is asked for, and by whom.
 pub(super) struct Asked {
     pub(super) exchange: TokenExchange,
-    pub(super) client: Option<ClientCredential>,
+    pub(super) client: Shown,
 }
 
 /// Gives an agent that runs elsewhere a token for a part of what one of its tokens carries: of the
@@ -33,12 +33,7 @@ pub(super) async fn exchange(
     let client = agent_client(plane, &caller.cx, txn, client).await?;
     caller.cx.actor = Actor::Agent(client.agent.id);
     let cx = &caller.cx;
-    let used = (
-        client.kid.as_str(),
-        client.assertion.jti(),
-        client.assertion.replayable_until(),
-    );
-    use_once(plane, txn, cx, used, proof).await?;
+    use_client(plane, txn, cx, (client.once.as_ref(), Some(proof))).await?;
     if exchange.subject.token_type != TokenType::AccessToken {
         return Err(TokenError::TokenType("subject_token"));
     }
@@ -64,8 +59,12 @@ pub(super) async fn exchange(
         revision,
     };
     let live = LiveInstance::find(txn, subject.instance, cx.now).await?;
-    let more = Object::new()
-        .with("key", client.kid.as_str())
+    // Another process of the same service is another run.
+    if live.instance.process != client.process {
+        return Err(TokenError::ForeignToken);
+    }
+    let more = client
+        .described()
         .with("subject_token", subject.common.token.to_string());
     mint(plane, cx, &live, carried, more)
 }

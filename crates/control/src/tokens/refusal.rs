@@ -3,7 +3,7 @@
 use aims_oauth::dpop::DpopError;
 use aims_oauth::{
     ActError, AssertionError, ChainError, CreateAccessTokenError, ErrorCode, ErrorResponse,
-    TokenRequestError, WorkloadIdentityError,
+    SvidAssertionError, TokenRequestError, WorkloadIdentityError,
 };
 use aims_types::Id;
 
@@ -34,6 +34,12 @@ pub(crate) enum TokenError {
     /// The client assertion is refused (RFC 7523 §3).
     #[error("client: {0}")]
     Client(AssertionError),
+    /// The client's JWT-SVID is refused (draft-ietf-oauth-spiffe-client-auth).
+    #[error("client: {0}")]
+    Svid(SvidAssertionError),
+    /// The process that the client shows itself as is not attested any more.
+    #[error("the process of the service that the client was has ended, or was cut off")]
+    ProcessEnded,
     /// The person's assertion is refused (RFC 7523 §3).
     #[error("grant: {0}")]
     Assertion(AssertionError),
@@ -158,6 +164,8 @@ impl Refused for TokenError {
             Self::ForeignClient(_) => "foreign_client",
             Self::ClientDiffers => "client_differs",
             Self::Client(_) => "client_assertion_refused",
+            Self::Svid(_) => "client_svid_refused",
+            Self::ProcessEnded => "process_ended",
             Self::Assertion(_) => "assertion_refused",
             Self::ForeignPerson => "foreign_person",
             Self::AssertionReplayed => "assertion_replayed",
@@ -200,7 +208,9 @@ impl TokenError {
             | Self::UnexpectedClient
             | Self::ForeignClient(_)
             | Self::ClientDiffers
-            | Self::Client(_) => (Code::InvalidClient, "the client is not authenticated"),
+            | Self::Client(_)
+            | Self::Svid(_)
+            | Self::ProcessEnded => (Code::InvalidClient, "the client is not authenticated"),
             // RFC 7521 §4.1.1.
             Self::Assertion(_) | Self::ForeignPerson | Self::AssertionReplayed => {
                 (Code::InvalidGrant, "the assertion is not valid")

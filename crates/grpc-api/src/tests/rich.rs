@@ -69,6 +69,7 @@ pub(super) fn agent() -> Agent {
         owner: Id::from_u128(2),
         purpose: LETTERS.parse().unwrap(),
         environment: "production".parse().unwrap(),
+        service: None,
         evidence: Some(Expected {
             interpreter: Some(measured("/usr/bin/python3")),
             program: measured("/srv/agent é.py"),

@@ -25,12 +25,26 @@ pub(super) struct RawRegister {
     draft: bool,
 }
 
-/// An agent that runs elsewhere, with keys of its own.
+/// An agent that runs elsewhere, with keys of its own or as a service.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRemote {
     assurance: String,
-    jwks: Vec<String>,
+    jwks: Option<Vec<String>>,
+    service: Option<String>,
+}
+
+impl RawRemote {
+    fn proof(self) -> Result<Proof, Problem> {
+        let assurance = self.assurance;
+        match (self.jwks, self.service) {
+            (Some(jwks), None) => Ok(Proof::Keys { assurance, jwks }),
+            (None, Some(service)) => Ok(Proof::Service { assurance, service }),
+            _ => Err(Problem::invalid(
+                "of an agent that runs elsewhere say either `jwks` or `service`",
+            )),
+        }
+    }
 }
 
 pub(super) async fn list(
@@ -47,10 +61,10 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     let evidence = match (raw.evidence, raw.remote) {
         (Some(evidence), None) => Proof::Program(evidence),
-        (None, Some(RawRemote { assurance, jwks })) => Proof::Keys { assurance, jwks },
+        (None, Some(remote)) => remote.proof()?,
         _ => {
             return Err(Problem::invalid(
-                "say either `evidence` of its program or `remote` with its keys",
+                "say either `evidence` of its program or `remote` with its keys or its service",
             ));
         }
     };

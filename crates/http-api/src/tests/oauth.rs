@@ -325,6 +325,35 @@ async fn no_route_of_clients_opens_to_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_a_header_tells_of_is_none() {
+    let elsewhere = Elsewhere::new().await;
+    for route in of_clients() {
+        for name in [
+            "client-cert",
+            "client-cert-chain",
+            "x-forwarded-client-cert",
+            "x-ssl-client-cert",
+            "x-spiffe-id",
+        ] {
+            let form = format!("{}&client_id={CLIENT}", elsewhere.about(route, "x"));
+            let request = Request::post(route.path)
+                .header("content-type", FORM)
+                .header("dpop", elsewhere.proof(&elsewhere.nonce().await))
+                .header(
+                    name,
+                    "By=spiffe://aims.local/server;URI=spiffe://aims.local/x",
+                )
+                .body(form.into())
+                .unwrap();
+            let answer = read(elsewhere.router.clone(), request).await;
+            let found = (answer.status.as_u16(), error(&answer));
+            let expected = (401, "invalid_client".to_owned());
+            assert_eq!(found, expected, "{route:?} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_scope_is_issued() {
     let elsewhere = Elsewhere::new().await;
     for scope in ["aims:admin", "openid", "mcp_tool"] {

@@ -1,10 +1,11 @@
 //! What anybody on the machine may read, and what nobody gets through it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Health, Public, ROUTES};
+use crate::{Health, PUBLIC_ROUTES, Public, ROUTES};
 use aims_audit::TileDir;
 use axum::Router;
 use http::{Request, StatusCode};
@@ -62,6 +63,54 @@ async fn the_trust_bundle_is_served_as_json() {
         .collect();
     assert_eq!(uses, ["x509-svid", "jwt-svid"]);
     assert!(bundle["spiffe_sequence"].as_u64() > Some(0));
+}
+
+#[tokio::test]
+async fn the_authority_is_served_in_the_form_that_every_program_reads() {
+    let world = World::new().await;
+    let (router, _) = router(&world);
+    let answer = get(&router, "/spiffe/bundle.pem").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let kind = "application/pem-certificate-chain";
+    assert_eq!(answer.headers["content-type"], kind);
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let (begin, end) = (
+        "-----BEGIN CERTIFICATE-----\n",
+        "-----END CERTIFICATE-----\n",
+    );
+    let inner = text.strip_prefix(begin).unwrap().strip_suffix(end).unwrap();
+    assert!(inner.lines().all(|line| (1..=64).contains(&line.len())));
+    let bundle = get(&router, "/spiffe/bundle").await;
+    let bundle: serde_json::Value = serde_json::from_slice(&bundle.body).unwrap();
+    let der = bundle["keys"][0]["x5c"][0].as_str().unwrap();
+    assert_eq!(inner.replace('\n', ""), der);
+}
+
+#[tokio::test]
+async fn the_public_router_has_the_routes_of_its_table_and_changes_nothing() {
+    let source = include_str!("../public.rs");
+    let listed: BTreeSet<&str> = source
+        .split(".route(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let table: BTreeSet<&str> = PUBLIC_ROUTES.iter().map(|route| route.path).collect();
+    assert_eq!(listed, table);
+    let world = World::new().await;
+    let (router, _) = router(&world);
+    let before = world.state().await;
+    for route in PUBLIC_ROUTES {
+        assert!(!route.mutates, "{route:?}");
+        let path = route.path.replace("{*path}", "0/000");
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let request = Request::builder().method(method).uri(&path);
+            let answer = read(router.clone(), request.body("".into()).unwrap()).await;
+            let status = answer.status;
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        }
+        get(&router, &path).await;
+    }
+    assert_eq!(world.state().await, before);
 }
 
 #[tokio::test]
@@ -145,7 +194,7 @@ async fn only_tiles_are_read_from_the_folder_of_tiles() {
 }
 
 #[tokio::test]
-async fn the_public_router_changes_nothing_and_has_no_route_of_people() {
+async fn the_public_router_has_no_route_of_people() {
     let world = World::new().await;
     let (router, _) = router(&world);
     for route in ROUTES {
@@ -154,16 +203,5 @@ async fn the_public_router_changes_nothing_and_has_no_route_of_people() {
             .uri(route.path.replace(['{', '}'], ""));
         let answer = read(router.clone(), request.body("".into()).unwrap()).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{route:?}");
-    }
-    for path in [
-        "/live",
-        "/ready",
-        "/metrics",
-        "/log/checkpoint",
-        "/log/tile/0/000",
-    ] {
-        let request = Request::post(path).body("".into()).unwrap();
-        let answer = read(router.clone(), request).await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
 }

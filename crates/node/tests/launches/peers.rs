@@ -87,6 +87,7 @@ impl Server {
             owner: Id::from_u128(2),
             purpose: "tests".parse().unwrap(),
             environment: "test".parse().unwrap(),
+            service: None,
             evidence: self.expected.lock().unwrap().clone(),
             assurance: Assurance::Confined,
             stage: agent::Stage::Active { since: now() },

@@ -49,7 +49,7 @@ fn what_a_client_writes_the_server_reads() {
     assert_eq!(exchange.audience.as_deref(), Some("gateway"));
     assert_eq!(exchange.scope.as_deref(), Some("a b"));
     assert_eq!(exchange.authorization_details.unwrap().to_string(), details);
-    let client = received.client.unwrap();
+    let client = received.client.unwrap().into_jwt().unwrap().unwrap();
     assert_eq!(client.client_id.as_deref(), Some("c"));
     assert_eq!(client.assertion.expose(), "client");
 }

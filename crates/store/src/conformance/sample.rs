@@ -75,6 +75,7 @@ pub(super) fn agent(n: u128, owner: Id<types::Person>) -> Outcome<Agent> {
         owner,
         purpose: LETTERS.parse()?,
         environment: "production".parse()?,
+        service: None,
         evidence: Some(Expected {
             interpreter: Some(measured("/usr/bin/python3")),
             program: measured("/srv/agent é.py"),
@@ -140,6 +141,7 @@ pub(super) fn service_instance(n: u128, service: Id<types::Service>) -> ServiceI
         id: Id::from_u128(n),
         service,
         node: Id::from_u128(1),
+        keys: Vec::new(),
         seen: ProcessSeen {
             boot: "boot-1".to_owned(),
             pid: 7,
@@ -240,6 +242,7 @@ pub(super) fn instance(n: u128, run: &Run) -> Instance {
         task: run.task,
         run: run.id,
         node: Some(Id::from_u128(1)),
+        process: None,
         posture: Some(Posture {
             evidence,
             assurance: Assurance::Confined,

@@ -131,23 +131,31 @@ async fn an_expired_client_is_refused_by_the_server() {
     no_byte_arrives(connected).await;
 }
 
+/// Shows the certificate of one key and signs with another.
+struct Thief(Arc<SigningKey>, Arc<SigningKey>);
+
+impl Signer for Thief {
+    fn public(&self) -> &aims_crypto::PublicKey {
+        self.0.public()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<aims_crypto::Signature, aims_crypto::SignError> {
+        self.1.sign(message)
+    }
+}
+
+/// The identity of somebody who has a certificate and not its key.
+pub(super) fn stolen(domain: &Domain, path: &str) -> Arc<Identity> {
+    let victim = key();
+    let svid = domain.svid(path, &victim, days(1, 1));
+    let thief = Arc::new(Thief(victim, key()));
+    Arc::new(Identity::new(svid, &domain.ca, thief).unwrap())
+}
+
 #[tokio::test]
 async fn a_certificate_without_its_key_is_refused() {
-    /// Shows the certificate of one key and signs with another.
-    struct Thief(Arc<SigningKey>, Arc<SigningKey>);
-    impl Signer for Thief {
-        fn public(&self) -> &aims_crypto::PublicKey {
-            self.0.public()
-        }
-        fn sign(&self, message: &[u8]) -> Result<aims_crypto::Signature, aims_crypto::SignError> {
-            self.1.sign(message)
-        }
-    }
     let domain = Domain::new("aims.local");
-    let victim = key();
-    let svid = domain.svid("node/one", &victim, days(1, 1));
-    let thief = Arc::new(Thief(victim, key()));
-    let thief = Arc::new(Identity::new(svid, &domain.ca, thief).unwrap());
+    let thief = stolen(&domain, "node/one");
     let acceptor = domain.acceptor("server", ClientAuth::Required);
     let expected: Expected = domain.ca.trust_domain().id("server").unwrap().into();
     let trust = domain.trust();

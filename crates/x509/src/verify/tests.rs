@@ -65,7 +65,7 @@ fn chains_that_are_not_a_leaf_and_authorities_are_refused() {
 }
 
 #[test]
-fn a_leaf_of_another_trust_domain_is_refused() {
+fn trap_9_a_leaf_of_another_trust_domain_is_refused() {
     let (authority, other) = (authority(), Authority::new("other.local"));
     let svid = other.svid("server", days(1, 1));
     let refused = verify_svid(&[svid.der()], &authority.bundle(), NOW);
@@ -128,7 +128,7 @@ fn refuses<const N: usize>(table: [(&str, Spoil, ParseSvidError); N]) {
 }
 
 #[test]
-fn leaves_of_no_one_identity_are_refused_although_they_are_signed() {
+fn trap_7_leaves_of_no_one_identity_are_refused_although_they_are_signed() {
     use CertificateError::{NameNotCritical, SpiffeId, UriNames};
     let certificate = |error: CertificateError| ParseSvidError::Certificate(error);
     refuses([
@@ -173,7 +173,7 @@ fn leaves_of_no_one_identity_are_refused_although_they_are_signed() {
 }
 
 #[test]
-fn leaves_for_other_uses_are_refused_although_they_are_signed() {
+fn trap_8_leaves_for_other_uses_are_refused_although_they_are_signed() {
     use CertificateError::{Extension, KeyUsage};
     let certificate = |error: CertificateError| ParseSvidError::Certificate(error);
     refuses([
