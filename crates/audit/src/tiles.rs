@@ -21,6 +21,16 @@ pub struct TileDirError {
     path: String,
     #[source]
     source: io::Error,
+    /// Whether it was a sync that failed.
+    lost: bool,
+}
+
+impl TileDirError {
+    /// Whether a sync failed: what reached the disk is then known only to a process that reads it
+    /// anew, and this one must stop.
+    pub const fn is_lost(&self) -> bool {
+        self.lost
+    }
 }
 
 impl TileDir {
@@ -36,7 +46,8 @@ impl TileDir {
         for (path, bytes) in files {
             let target = self.file(path);
             self.prepare(&target, &mut dirs).map_err(failed(&target))?;
-            write_beside(&target, bytes).map_err(failed(&target))?;
+            let file = write_beside(&target, bytes).map_err(failed(&target))?;
+            file.sync_all().map_err(lost(&target))?;
         }
         for (path, _) in files {
             let target = self.file(path);
@@ -44,7 +55,7 @@ impl TileDir {
         }
         // Deepest first: a name never becomes durable before what it names.
         for dir in dirs.iter().rev() {
-            sync_dir(dir).map_err(failed(dir))?;
+            sync_dir(dir).map_err(lost(dir))?;
         }
         Ok(())
     }
@@ -84,17 +95,29 @@ impl TileReader for TileDir {
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> TileDirError {
     let path = path.display().to_string();
-    |source| TileDirError { path, source }
+    |source| TileDirError {
+        path,
+        source,
+        lost: false,
+    }
+}
+
+fn lost(path: &Path) -> impl FnOnce(io::Error) -> TileDirError {
+    let error = failed(path);
+    |source| TileDirError {
+        lost: true,
+        ..error(source)
+    }
 }
 
 fn beside(target: &Path) -> PathBuf {
     target.with_added_extension(UNFINISHED)
 }
 
-fn write_beside(target: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_beside(target: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::create(beside(target))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {

@@ -46,7 +46,10 @@ pub(crate) async fn server(config: &Path) -> Result<()> {
         trust_domain = %config.trust_domain, api = %config.api.listen, links = %bound,
         socket = %config.api_socket().display(), "the server is up"
     );
-    stop_signal().await?;
+    tokio::select! {
+        stopped = stop_signal() => stopped?,
+        why = server.failure() => anyhow::bail!("{why}; look at the disk, then start again"),
+    }
     tracing::info!("stopping: no new work is taken");
     health.set_ready(false);
     server.drain().await;

@@ -3,6 +3,7 @@
 mod apart;
 mod args;
 mod commands;
+mod durable;
 mod failure;
 mod manifest;
 mod output;

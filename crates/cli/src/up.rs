@@ -27,6 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
+use crate::durable;
+
 /// How long what is under way may take to end.
 pub(crate) const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The file that remembers which gateway this data directory belongs to.
@@ -65,6 +67,7 @@ pub(crate) async fn up(config: &Path) -> Result<()> {
         stopped = stop_signal() => stopped?,
         // Stopping beats going on without a record: nothing would be allowed any more.
         why = gateway.failure() => anyhow::bail!("the gateway's log failed: {why}"),
+        why = server.failure() => anyhow::bail!("{why}; look at the disk, then start again"),
     }
     tracing::info!("stopping: no new work is taken");
     health.set_ready(false);
@@ -276,7 +279,7 @@ fn gateway_id(config: &Config) -> Result<Id<aims_types::Gateway>> {
             .with_context(|| path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let id = Id::new(aims_types::Clock::now(&SystemClock), &SystemEntropy)?;
-            std::fs::write(&path, format!("{id}\n")).with_context(|| path.display().to_string())?;
+            durable::write(&path, format!("{id}\n").as_bytes())?;
             Ok(id)
         }
         Err(error) => Err(error).with_context(|| path.display().to_string()),

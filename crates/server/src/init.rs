@@ -97,7 +97,19 @@ pub(crate) fn log_name(config: &Config) -> Result<KeyName> {
 
 /// A directory that only AIMS can enter.
 pub fn private_dir(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-        .with_context(|| dir.display().to_string())
+    let context = || dir.display().to_string();
+    let missing = dir.ancestors().take_while(|dir| !dir.exists()).count();
+    fs::create_dir_all(dir).with_context(context)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).with_context(context)?;
+    // What is kept in it lasts no longer than its name.
+    for parent in dir.ancestors().skip(1).take(missing) {
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
+        synced.with_context(|| parent.display().to_string())?;
+    }
+    Ok(())
 }

@@ -38,6 +38,8 @@ pub struct Server {
     pub(crate) stopping: CancellationToken,
     /// Ends the log, after everything that writes records has ended.
     closing: CancellationToken,
+    /// The log's tiles could not be synced.
+    lost: CancellationToken,
 }
 
 impl Server {
@@ -55,7 +57,8 @@ impl Server {
         parts.records = Arc::clone(&sequencer) as Arc<dyn RecordSink>;
         let plane = ControlPlane::open(parts).await?;
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(keep_folding(sequencer, closing.clone()));
+        let lost = CancellationToken::new();
+        tasks.spawn(keep_folding(sequencer, closing.clone(), lost.clone()));
         tasks.spawn(keep_expiring(plane.clone(), closing.clone()));
         Ok(Self {
             plane,
@@ -64,6 +67,7 @@ impl Server {
             tasks,
             stopping: CancellationToken::new(),
             closing,
+            lost,
         })
     }
 
@@ -104,6 +108,15 @@ impl Server {
         self.tasks
             .spawn(aims_http_api::serve_tcp(tcp, public, stopping.clone()));
         Ok(())
+    }
+
+    /// Resolves when the disk of the store or of the log has failed, and says how: the process must
+    /// end then, because only one that reads the disk anew knows what is on it.
+    pub async fn failure(&self) -> String {
+        tokio::select! {
+            why = self.store.failure() => format!("the store can't be written: {why}"),
+            () = self.lost.cancelled() => "the log's tiles can't be synced".to_owned(),
+        }
     }
 
     /// Stops accepting, lets what is under way end, folds what is left, and closes the store. Call

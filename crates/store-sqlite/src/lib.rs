@@ -15,6 +15,8 @@
 //! - A look-up has a connection of its own from a small pool and reads from one snapshot.
 //! - A transaction that failed in a way that SQLite may answer with a rollback of its own is over:
 //!   nothing can run outside of it by accident.
+//! - A failed write or sync ends the store for this process ([`SqliteStore::failure`]); a full disk
+//!   refuses the change and leaves everything as it was.
 //! - `secure_delete`: what is deleted is overwritten. The key of a task's materials is overwritten
 //!   where it lies: its row never grows, shrinks or moves, so no page keeps a second copy, and
 //!   after [`Store::scrub`] the journal has none either. Copies of cipher text may stay in unused
@@ -26,7 +28,9 @@
 //!   [`ACQUIRE_SECS_MAX`].
 
 mod check;
+mod disk;
 mod files;
+mod journal;
 mod open;
 mod session;
 mod sql;
@@ -34,13 +38,18 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use aims_store::{Error, Reader, Store, Txn};
 use async_trait::async_trait;
 use sqlx::{SqlitePool, query};
 
 pub use check::CheckError;
+pub use journal::FOLD_AFTER;
 pub use open::{ACQUIRE_SECS_MAX, BUSY_WAIT_SECS_MAX, OpenError, READERS_MAX};
 
+use disk::Disk;
+use journal::Journal;
 use session::Session;
 use sql::At;
 
@@ -48,6 +57,8 @@ use sql::At;
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    disk: Disk,
+    journal: Arc<Journal>,
     /// Removed with the store; last, so that the connections are gone before.
     #[cfg_attr(not(test), expect(dead_code, reason = "it only has to be dropped"))]
     directory: Option<files::Temporary>,
@@ -60,23 +71,39 @@ impl SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+
+    /// Waits until the disk has failed to write or to sync, and says how: from then on everything
+    /// is refused, and the process must stop, because what reached the disk is known only to a
+    /// process that reads it anew.
+    pub async fn failure(&self) -> String {
+        self.disk.failure().await
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn read(&self) -> Result<Box<dyn Reader>, Error> {
-        Ok(Box::new(Session::reading(&self.readers).await?))
+        let session = Session::reading(&self.readers, &self.disk).await;
+        self.disk.trusted()?;
+        Ok(Box::new(session?))
     }
 
     async fn begin(&self) -> Result<Box<dyn Txn>, Error> {
-        Ok(Box::new(Session::writing(&self.writer).await?))
+        self.disk.trusted()?;
+        self.journal.fold(&self.writer, &self.disk).await?;
+        let journal = Arc::clone(&self.journal);
+        let session = Session::writing(&self.writer, &self.disk, journal).await;
+        // Looked at when it has its turn: the one before may have found the disk failing.
+        self.disk.trusted()?;
+        Ok(Box::new(session?))
     }
 
     /// Folds the journal into the file and empties it: older versions of a page are in the journal
     /// until then.
     async fn scrub(&self) -> Result<bool, Error> {
         let done = query("PRAGMA wal_checkpoint(TRUNCATE)");
-        let row = done.fetch_one(&self.writer).await.map_err(sql::failed)?;
+        let row = done.fetch_one(&self.writer).await.map_err(sql::failed);
+        let row = row.inspect_err(|error| self.disk.judge(error))?;
         let busy: i64 = At::new("wal_checkpoint", &"only").get(&row, "busy")?;
         Ok(busy == 0)
     }

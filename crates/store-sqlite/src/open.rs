@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aims_store::Error;
@@ -9,6 +10,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqlitePool, query};
 
+use crate::disk::Disk;
 use crate::files::{self, Temporary};
 use crate::{SqliteStore, sql};
 
@@ -106,9 +108,12 @@ impl SqliteStore {
         files::guard(path)?;
         let (writer, readers) = connect(&options(path), SqliteSynchronous::Full).await?;
         durable(&writer).await?;
+        files::sync_names(path)?;
         Ok(Self {
             writer,
             readers,
+            disk: Disk::new(),
+            journal: Arc::default(),
             directory: None,
         })
     }
@@ -124,6 +129,8 @@ impl SqliteStore {
         Ok(Self {
             writer,
             readers,
+            disk: Disk::new(),
+            journal: Arc::default(),
             directory: Some(directory),
         })
     }
@@ -155,6 +162,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
         // What is deleted is overwritten.
         .pragma("secure_delete", "ON")
+        // By itself SQLite would fold the journal and keep quiet about a disk that fails.
+        .pragma("wal_autocheckpoint", "0")
         .disable_statement_logging()
 }
 
@@ -162,6 +171,9 @@ async fn pool(size: u32, options: SqliteConnectOptions) -> Result<SqlitePool, Op
     let opened = SqlitePoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECS_MAX))
+        // With its last connection SQLite would remove the journal, and make another one later.
+        .idle_timeout(None)
+        .max_lifetime(None)
         // A connection on which SQLite ended a transaction by itself is not used again: the driver
         // would take the next BEGIN for a nested one.
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))

@@ -1,5 +1,7 @@
 //! One transaction on one connection: a snapshot to read from, or a change under way.
 
+use std::sync::Arc;
+
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
     Point, PolicyVersion, Run, Service, ServiceInstance, Task, ToolServer, TreeOwner, Upstream,
@@ -12,7 +14,9 @@ use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp};
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use crate::sql::failed;
+use crate::disk::Disk;
+use crate::journal::Journal;
+use crate::sql::{failed, uncommitted};
 use crate::tables::{
     agents, approvals, cutoffs, grants, heads, instances, join_tokens, keys, leases, log,
     materials, people, policies, replays, runs, servers, services, tasks, tree_owners, upstreams,
@@ -26,6 +30,11 @@ pub(crate) struct Session {
     /// Whether the transaction is known to be open and whole. False while a statement runs, so that
     /// a dropped call leaves it false.
     usable: bool,
+    /// How many operations were done, rows of the log counted one by one.
+    operations: u64,
+    disk: Disk,
+    /// Where a change is counted; none of a look-up.
+    journal: Option<Arc<Journal>>,
 }
 
 /// A statement failed before, so the transaction may be gone or incomplete.
@@ -43,27 +52,33 @@ macro_rules! run {
 
 impl Session {
     /// A snapshot of what is committed now.
-    pub(crate) async fn reading(pool: &SqlitePool) -> Result<Self, Error> {
+    pub(crate) async fn reading(pool: &SqlitePool, disk: &Disk) -> Result<Self, Error> {
         let tx = pool.begin_with("BEGIN DEFERRED").await.map_err(failed)?;
-        let mut session = Self::new(tx);
+        let mut session = Self::new(tx, disk, None);
         // SQLite takes the snapshot at the first look-up, not at BEGIN.
         session.revision().await?;
         Ok(session)
     }
 
     /// A change. Waits for the one under way.
-    pub(crate) async fn writing(pool: &SqlitePool) -> Result<Self, Error> {
-        pool.begin_with("BEGIN IMMEDIATE")
-            .await
-            .map(Self::new)
-            .map_err(failed)
+    pub(crate) async fn writing(
+        pool: &SqlitePool,
+        disk: &Disk,
+        journal: Arc<Journal>,
+    ) -> Result<Self, Error> {
+        let begun = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed);
+        let tx = begun.inspect_err(|error| disk.judge(error))?;
+        Ok(Self::new(tx, disk, Some(journal)))
     }
 
-    const fn new(tx: Transaction<'static, Sqlite>) -> Self {
+    fn new(tx: Transaction<'static, Sqlite>, disk: &Disk, journal: Option<Arc<Journal>>) -> Self {
         Self {
             tx,
             revision: None,
             usable: true,
+            operations: 0,
+            disk: disk.clone(),
+            journal,
         }
     }
 
@@ -72,11 +87,15 @@ impl Session {
             return Err(Error::Unavailable(Box::new(Over)));
         }
         self.usable = false;
+        self.operations += 1;
         Ok(&mut self.tx)
     }
 
     fn leave<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         use Error::{Broken, Duplicate, Raced};
+        if let Err(error) = &result {
+            self.disk.judge(error);
+        }
         self.usable = matches!(
             result,
             Ok(_) | Err(Broken { .. } | Duplicate { .. } | Raced)
@@ -479,6 +498,7 @@ impl Txn for Session {
         entries: &[LogEntry],
         head: &LogHead,
     ) -> Result<(), Error> {
+        self.operations = self.operations.saturating_add(entries.len() as u64);
         run!(self, log::append, expected, entries, head)
     }
 
@@ -500,9 +520,12 @@ impl Txn for Session {
 
     async fn commit(mut self: Box<Self>, events: Vec<Event>) -> Result<(), Error> {
         run!(self, heads::outbox_append, &events)?;
-        self.tx
-            .commit()
-            .await
-            .map_err(|error| Error::InDoubt(Box::new(error)))
+        let committed = self.tx.commit().await.map_err(uncommitted);
+        match (&committed, &self.journal) {
+            (Ok(()), Some(journal)) => journal.grown(self.operations),
+            (Ok(()), None) => {}
+            (Err(error), _) => self.disk.judge(error),
+        }
+        committed
     }
 }

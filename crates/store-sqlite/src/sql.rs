@@ -14,6 +14,8 @@ use sqlx::{Row, Sqlite, SqliteConnection};
 /// Primary result codes of SQLite that mean that the file itself is damaged
 /// (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
 const DAMAGED: [i32; 2] = [11, 26];
+/// Primary result code of SQLite for a full disk (`SQLITE_FULL`).
+const FULL: i32 = 13;
 /// The bits of an extended result code that are the primary one.
 const PRIMARY_CODE: i32 = 0xff;
 
@@ -101,10 +103,24 @@ fn dangling(what: &'static str, error: sqlx::Error) -> Error {
     }
 }
 
+/// The extended result code of SQLite, if it was SQLite that failed.
+pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse().ok())
+}
+
+/// The error that a failed commit is. On a full disk the last page of the change, which makes it
+/// one, is not in the journal: nothing happened. Of any other failure that is not known.
+pub(crate) fn uncommitted(error: sqlx::Error) -> Error {
+    match code(&error).map(|code| code & PRIMARY_CODE) {
+        Some(FULL) => Error::Unavailable(Box::new(error)),
+        _ => Error::InDoubt(Box::new(error)),
+    }
+}
+
 /// The error that a failed statement is.
 pub(crate) fn failed(error: sqlx::Error) -> Error {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    let code = code.and_then(|code| code.parse::<i32>().ok());
+    let code = code(&error);
     if code.is_some_and(|code| DAMAGED.contains(&(code & PRIMARY_CODE))) {
         let reason = error.to_string();
         return Error::Corrupt {

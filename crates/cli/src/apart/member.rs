@@ -1,7 +1,6 @@
 //! Membership of a trust domain: joining it, and the certificate that proves it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,14 +165,9 @@ impl Membership {
         Ok((svid, bundle))
     }
 
-    /// Writes it so that there is always a whole one.
+    /// Writes it so that there is always a whole one, which lasts.
     fn save(&self, path: &Path) -> Result<()> {
-        let context = || path.display().to_string();
-        let beside = path.with_extension("new");
-        fs::write(&beside, serde_json::to_vec(self)?).with_context(context)?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).with_context(context)?;
-        fs::File::open(&beside)?.sync_all().with_context(context)?;
-        fs::rename(&beside, path).with_context(context)
+        crate::durable::write(path, &serde_json::to_vec(self)?)
     }
 }
 
