@@ -3,16 +3,23 @@
 Standard library only; knows nothing of AIMS but the address of the door.
 """
 
+import array
+import fcntl
 import http.client
 import json
 import os
+import select
+import socket
 import sys
+import termios
 import threading
 import time
 import urllib.error
 import urllib.request
 
 DOOR = ("127.0.0.1", 8710)
+# How many bytes are asked for that are not read, and what the reader's system is to hold of them.
+UNREAD, RECEIVED_MAX = 2_000_000, 4096
 
 
 def say(**event):
@@ -107,9 +114,40 @@ def delegate(order):
         say(event="delegation broken", why=f"{type(error).__name__}: {error}")
 
 
+def ask_and_not_read(plan):
+    """Asks for a long answer, reads its beginning, and the rest when the connection is over."""
+    session = Session()
+    call = {"task": plan["task"], "label": plan["label"], "n": 0, "hold_ms": 0, "bytes": UNREAD}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                       "params": {"name": "note", "arguments": call}})
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_MAX)
+    door.connect(DOOR)
+    head = ["POST /mcp/witness HTTP/1.1", "host: door", "content-type: application/json",
+            "accept: application/json, text/event-stream", f"mcp-session-id: {session.id}",
+            f"content-length: {len(body)}", "", body]
+    door.sendall("\r\n".join(head).encode())
+    begun = door.recv(1000)
+    say(event="waits", begun=begun.decode()[:40])
+    over = select.poll()
+    over.register(door, 0)
+    is_reset = bool(over.poll(plan["patience_ms"]))
+    here = array.array("i", [0])
+    fcntl.ioctl(door, termios.FIONREAD, here)
+    read = 0
+    try:
+        while more := door.recv(1 << 16):
+            read += len(more)
+    except ConnectionResetError:
+        pass
+    say(event="read", reset=is_reset, here=here[0], bytes=read)
+
+
 def main():
     plan = json.loads(sys.argv[1])
     say(event="up", label=plan["label"])
+    if "patience_ms" in plan:
+        return ask_and_not_read(plan)
     until = time.monotonic() + plan.get("seconds", 300)
     work = [threading.Thread(target=loop, args=(plan, i, plan.get("first", 0) + i * 10_000_000,
                                                 until)) for i in range(plan.get("threads", 1))]
@@ -119,7 +157,7 @@ def main():
         one.start()
     for one in work:
         one.join()
-    say(event="done", label=plan["label"])
+    return say(event="done", label=plan["label"])
 
 
 main()

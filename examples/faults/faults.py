@@ -176,12 +176,34 @@ def launches(world, kills):
                   again.end() == 0 and len(again.numbers("ok")) == 2, again.events)
 
 
+def slow_readers(world):
+    """Agents that go on while what their call was decided under is killed, and read only then."""
+    task = start_task(world, "slow", "caller-a")
+    plan = {"task": "slow", "patience_ms": 20_000}
+    readers = [Caller(world, task, "caller-a", plan | {"label": f"slow-{node}"}, node)
+               for node in range(len(world.nodes))]
+    for one in readers:
+        one.wait_for("waits")
+    policy = world.aims("policy", "show")
+    path = world.dir / "again.cedar"
+    path.write_text(policy["text"])
+    receipt, _, _ = kill(world, "policy", policy["id"])
+    for one in readers:
+        seen = one.wait_for("read")
+        check(f"the policy is killed: of 2 MB {one.label} reads {seen['bytes']} bytes more",
+              seen["reset"] and seen["bytes"] <= seen["here"] < 100_000, [seen, receipt])
+        check(f"{one.label} itself goes on, and ends well", one.end() == 0, one.events)
+    world.aims("policy", "set", path)
+    works(world, "slow-after")
+
+
 def race(world):
     title(1, "Race: calls in a loop while kills land")
     kills = Kills(world)
     for number in range(ROUNDS):
         one_round(world, number, kills)
     launches(world, kills)
+    slow_readers(world)
     time.sleep(2)
     calls = world.calls()
     rows, late = [], []
@@ -298,8 +320,14 @@ def crash_of_all(world):
 
 
 def crashes(world):
-    title(2, "Crash: kill -9 of each process, in mid-call and idle")
-    for name in ("server", "gateway-0", "node-0", "gateway-1"):
+    title(2, "Crash: kill -9 of the server and of the gateway that counts, in mid-call and idle")
+    for name in ("server", "gateway-0"):
+        crash(world, name, 0)
+
+
+def more_crashes(world):
+    title(2, "Crash: kill -9 of a node and of the other gateway, in mid-call and idle")
+    for name in ("node-0", "gateway-1"):
         crash(world, name, 0)
     ownership(world)
 
@@ -457,7 +485,8 @@ def main():
         parser.add_argument(f"--{name}", help="unused: the story's")
     parser.add_argument("--apart", action="store_true")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--only", help="of race, crash, around and pause only these", default="")
+    parser.add_argument("--only", default="",
+                        help="of race, crash, more, around and pause only these")
     options = parser.parse_args()
     random.seed(options.seed)
     world = Field(options)
@@ -466,7 +495,7 @@ def main():
     began = time.monotonic()
     parts = {"race": race, "crash": crashes if options.apart else crash_of_all}
     if options.apart:
-        parts |= {"around": crashes_around_kills, "pause": paused}
+        parts |= {"more": more_crashes, "around": crashes_around_kills, "pause": paused}
     try:
         fields.set_up(world)
         fields.register(world, AGENTS)

@@ -136,6 +136,7 @@ task = {{ equals = "{marker}" }}
 label = "any"
 n = "any"
 hold_ms = "any"
+bytes = "any"
 """)
     return world.aims("task", "start", path)["id"]
 

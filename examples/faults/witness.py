@@ -16,7 +16,7 @@ NOTE = {
         "type": "object",
         "properties": {
             "task": {"type": "string"}, "label": {"type": "string"}, "n": {"type": "integer"},
-            "hold_ms": {"type": "integer"}},
+            "hold_ms": {"type": "integer"}, "bytes": {"type": "integer"}},
         "required": ["task", "label", "n", "hold_ms"],
         "additionalProperties": False,
     },
@@ -40,7 +40,8 @@ def answer(log, method, params):
         write_down(log, "begin", call)
         time.sleep(call["hold_ms"] / 1000)
         write_down(log, "end", call)
-        return {"content": [{"type": "text", "text": f"noted {call['n']}"}], "isError": False}
+        text = f"noted {call['n']}" + "x" * call.get("bytes", 0)
+        return {"content": [{"type": "text", "text": text}], "isError": False}
     return {}
 
 

@@ -113,7 +113,7 @@ pub(crate) enum Command {
         /// Which: its id, or the name of an agent or a person.
         id: String,
         /// Why, for the record.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "no reason was given")]
         reason: String,
     },
     /// Freezes a task: what runs for it ends for ever, its authority can be resumed.

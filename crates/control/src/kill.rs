@@ -15,6 +15,7 @@ pub(crate) use effects::{KILLED, is_kill};
 pub use error::KillError;
 pub use target::{KillTarget, KillTargetError};
 
+use crate::publish::outlive;
 use crate::recording::{Attempt, event};
 use crate::{ControlPlane, approvals};
 
@@ -32,6 +33,8 @@ struct Killed {
     subject: Subject,
     task: Option<Id<Task>>,
     revision: Revision,
+    /// Whether what is under way may go through doors of instances that go on.
+    doors: bool,
 }
 
 impl ControlPlane {
@@ -60,6 +63,7 @@ async fn commit(plane: &ControlPlane, cx: &Cx, kill: &Kill) -> Result<Killed, Ki
     let rights = party::Rights::admit(cx, txn.as_mut()).await?;
     let subject = target::found(txn.as_mut(), &rights, &kill.target).await?;
     let task = party::may_kill(txn.as_mut(), &rights, &subject).await?;
+    let doors = outlive(txn.as_mut(), &subject).await?;
     let effects = effects::of(txn.as_mut(), cx, (plane, &subject), revision).await?;
     cut_off(txn.as_mut(), subject.clone(), revision).await?;
     let mut events = vec![killed_event(cx, (&subject, task), revision, &reason)];
@@ -70,6 +74,7 @@ async fn commit(plane: &ControlPlane, cx: &Cx, kill: &Kill) -> Result<Killed, Ki
         subject,
         task,
         revision,
+        doors,
     })
 }
 

@@ -4,6 +4,7 @@
 //! lease has certainly ended ([`aims_lease::Barrier`]).
 
 mod cut;
+mod doors;
 mod points;
 mod settle;
 
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::leases::Leases;
 use crate::{ControlPlane, Fault};
 
+pub(crate) use doors::outlive;
 pub(crate) use points::Link;
 use points::{Failure, Points, Push};
 pub(crate) use settle::AttachError;
@@ -213,6 +215,7 @@ impl ControlPlane {
                 let cut = Cut {
                     revision,
                     instances,
+                    doors: push.doors,
                     gateways: cut::gateways(&push.state.keys),
                 };
                 Ok((revision, link.end(cut).await?, Vec::new()))

@@ -9,6 +9,7 @@ mod attacks;
 mod authn;
 mod checked;
 mod delegations;
+mod doors;
 mod erase;
 mod events;
 mod init;

@@ -10,6 +10,7 @@
 //! - requests and streamed answers, CONNECT and what it opens, limits on all of it;
 //! - the reset of a connection over which something was cut off, so that what waits to be sent is
 //!   not sent;
+//! - what answers to agents elsewhere rest on, until none of their bytes waits ([`Carrier`]);
 //! - the end of each connection with the key or the certificate of its peer ([`Enrolled`]).
 //!
 //! # Out of scope
@@ -21,6 +22,7 @@
 //! # Limits
 //! - those of [`limits`].
 
+mod carrier;
 mod enrolled;
 mod headers;
 pub mod limits;
@@ -34,10 +36,11 @@ use std::sync::Arc;
 use aims_tls::{Acceptor, ClientAuth, ConfigError, Connector, Expected, Identity, Settings, Trust};
 use aims_types::{Clock, SpiffeId};
 
+pub use carrier::Carrier;
 pub use enrolled::Enrolled;
 pub use remote::RemoteEndpoint;
 pub use serve::{Served, serve, serve_agents};
-pub use wire::Wire;
+pub use wire::{Reader, Wire};
 
 /// The protocol that is spoken inside TLS.
 pub const ALPN: &[u8] = b"http/1.1";

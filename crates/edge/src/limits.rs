@@ -28,6 +28,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection may go on when everything ends.
 pub const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a reader has for the end of an answer once nothing more is written to it.
+pub const LAST_READ: Duration = Duration::from_secs(30);
 /// How long a connection is used again: certificates are renewed from half of their life, so each
 /// connection is followed by one that shows the renewed certificate long before the first one ends.
 pub const REUSE_MAX: Duration = Duration::from_hours(1);

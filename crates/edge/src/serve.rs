@@ -11,7 +11,7 @@ use aims_links::{Body, Endpoint, LinkError};
 use aims_tls::{Acceptor, HandshakeError, WebAcceptor, WebStream};
 use aims_types::SpiffeId;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -30,8 +30,8 @@ use crate::limits::{
     ACCEPT_PAUSE, BODY_LEN_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
     CONNECTIONS_PER_PEER_MAX, FAREWELL, HANDSHAKES_MAX, HEAD_LEN_MAX, HEADERS_MAX, REQUEST_TIMEOUT,
 };
-use crate::wire::{Cuttable, Wire};
-use crate::{Enrolled, GATEWAY_PATH, NODE_PATH};
+use crate::wire::{Cuttable, Reader, Wire};
+use crate::{Carrier, Enrolled, GATEWAY_PATH, NODE_PATH};
 
 /// A listener that serves. Dropping it ends it and every connection.
 pub struct Served {
@@ -169,6 +169,13 @@ impl Edge {
     ) {
         let _ = stream.set_nodelay(true);
         let cut = CancellationToken::new();
+        let reader = match self.shake {
+            Shake::Members(..) => None,
+            Shake::Agents(_) => match Reader::of(&stream) {
+                Ok(reader) => Some(reader),
+                Err(error) => return refused(&error.to_string()),
+            },
+        };
         let wire = Wire::new(stream, cut.clone());
         let shaken = self.stop.run_until_cancelled(self.shake.hands(wire, from));
         let (stream, peer, resting) = match shaken.await {
@@ -181,16 +188,16 @@ impl Edge {
             return refused("it is no node or gateway, or has too many connections");
         };
         let connection = Arc::new(Connection {
-            cut,
+            carrier: Carrier::new(cut),
             place: Arc::new(place),
             resting,
             edge: Arc::clone(&self),
         });
-        self.carry(stream, connection).await;
+        self.carry((stream, reader), connection).await;
     }
 
-    /// Serves a connection to its end, or to that of its peer's key or certificate.
-    async fn carry<S>(&self, stream: S, connection: Arc<Connection>)
+    /// Serves a connection to its end, or until it is over.
+    async fn carry<S>(&self, (stream, reader): (S, Option<Reader>), connection: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -198,26 +205,46 @@ impl Edge {
             let connection = Arc::clone(&connection);
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         });
-        let served = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_TIMEOUT)
-            .max_buf_size(HEAD_LEN_MAX)
-            .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        tokio::pin!(served);
+        let mut served = Box::pin(
+            hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .max_buf_size(HEAD_LEN_MAX)
+                .max_headers(HEADERS_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades(),
+        );
+        let to_its_end = async {
+            let ended = self.stop.run_until_cancelled(&mut served).await;
+            if let Some(ended) = ended {
+                return ended;
+            }
+            served.as_mut().graceful_shutdown();
+            timeout(FAREWELL, &mut served).await.unwrap_or(Ok(()))
+        };
         let ended = tokio::select! {
             biased;
             () = connection.over() => {
-                connection.cut.cancel();
+                connection.carrier.reset().cancel();
                 Ok(())
             }
-            ended = &mut served => ended,
-            () = self.stop.cancelled() => {
-                served.as_mut().graceful_shutdown();
-                timeout(FAREWELL, served).await.unwrap_or(Ok(()))
-            }
+            ended = to_its_end => ended,
         };
+        if connection.carrier.keeps() {
+            // The system may hold the end of an answer, which can still be cut off.
+            if let (Some(reader), Ok(())) = (reader, &ended) {
+                tokio::select! {
+                    biased;
+                    () = connection.over() => {}
+                    () = self.stop.cancelled() => {}
+                    () = reader.gone() => {}
+                }
+            }
+            connection.carrier.reset().cancel();
+        }
+        // With it goes all that waited to be sent.
+        drop(served);
+        connection.carrier.close();
         if let Err(error) = ended {
             tracing::debug!(%error, peer = %connection.place.peer, "a connection ended");
         }
@@ -310,7 +337,7 @@ fn refused(why: &str) {
 
 /// One connection of a peer.
 struct Connection {
-    cut: CancellationToken,
+    carrier: Carrier,
     place: Arc<Place>,
     /// None for agents, whose connections rest on no key.
     resting: Option<Resting>,
@@ -318,11 +345,12 @@ struct Connection {
 }
 
 impl Connection {
-    /// Resolves when its peer's key or certificate counts no more.
+    /// Resolves when its peer's key or certificate counts no more; for agents, when something is
+    /// cut off that was answered over it.
     async fn over(&self) {
         match (&self.resting, &self.edge.shake) {
             (Some(resting), Shake::Members(acceptor, _)) => resting.over(|| acceptor.now()).await,
-            _ => std::future::pending().await,
+            _ => self.carrier.reset().cancelled().await,
         }
     }
 
@@ -332,8 +360,13 @@ impl Connection {
         } else {
             self.pass(request).await
         };
-        let response = answered.unwrap_or_else(|problem| problem.response());
-        response.map(|body| Cuttable::new(body, self.cut.clone()))
+        let mut response = answered.unwrap_or_else(|problem| problem.response());
+        if self.carrier.is_shared() {
+            // What ends for the one would end the connection of the other, again and again.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response.map(|body| Cuttable::new(body, self.carrier.reset().clone()))
     }
 
     async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
@@ -347,6 +380,9 @@ impl Connection {
             }
         })?;
         strip(&mut head.headers);
+        if let Shake::Agents(_) = self.edge.shake {
+            head.extensions.insert(self.carrier.clone());
+        }
         let request = Request::from_parts(head, body.to_bytes());
         Ok(self.edge.endpoint.http(request).await?)
     }
@@ -370,10 +406,10 @@ impl Connection {
                     let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel);
                     tokio::select! {
                         biased;
-                        () = connection.over() => connection.cut.cancel(),
+                        () = connection.over() => connection.carrier.reset().cancel(),
                         relayed = relayed => {
                             let error = relayed.err()?;
-                            connection.cut.cancel();
+                            connection.carrier.reset().cancel();
                             tracing::debug!(%error, "a tunnel ended");
                         }
                     }

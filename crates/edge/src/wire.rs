@@ -1,15 +1,20 @@
 //! The connection underneath, and bodies that reset it when they are cut off.
 
 use std::io::{self, IoSlice};
+use std::net;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use aims_links::{Body, LinkError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::limits::LAST_READ;
 
 /// A connection. If it is dropped after `cut`, what waits to be sent is not sent, and the other
 /// side learns at once (RFC 9293 §3.10.5).
@@ -18,6 +23,11 @@ pub struct Wire {
     stream: TcpStream,
     cut: CancellationToken,
 }
+
+/// A second hold of a connection, to wait for its reader once nothing more is written to it: its
+/// system may still hold the end of an answer.
+#[derive(Debug)]
+pub struct Reader(net::TcpStream);
 
 /// A body whose error resets the connection: what the system has not sent yet is not sent.
 pub(crate) struct Cuttable {
@@ -35,6 +45,25 @@ impl Wire {
     /// A connection that is reset once it was `cut`.
     pub const fn new(stream: TcpStream, cut: CancellationToken) -> Self {
         Self { stream, cut }
+    }
+}
+
+impl Reader {
+    /// Whoever reads from `stream`.
+    pub fn of(stream: &TcpStream) -> io::Result<Self> {
+        Ok(Self(stream.as_fd().try_clone_to_owned()?.into()))
+    }
+
+    /// Resolves when it has closed its end, as it does when it has read all, or had the time to.
+    /// What it still sends is dropped, so nobody else may want that.
+    pub async fn gone(self) {
+        let Ok(mut stream) = TcpStream::from_std(self.0) else {
+            return;
+        };
+        let mut piece = [0; 1024];
+        let read = async { while stream.read(&mut piece).await.is_ok_and(|read| read > 0) {} };
+        // Whoever is slower loses the rest.
+        let _ = timeout(LAST_READ, read).await;
     }
 }
 

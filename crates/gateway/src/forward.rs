@@ -8,12 +8,13 @@ mod passed;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aims_edge::{GATEWAY_PATH, RemoteEndpoint};
+use aims_edge::{Carrier, GATEWAY_PATH, RemoteEndpoint};
 use aims_links::{Body, ConnectReply, Endpoint, LinkError};
+use aims_model::Subject;
 use aims_types::{Clock, Gateway, Id, TrustDomain};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,12 @@ pub(crate) struct Peers {
     trust_domain: TrustDomain,
     clock: Arc<dyn Clock>,
     known: Mutex<HashMap<Id<Gateway>, Arc<RemoteEndpoint>>>,
+}
+
+/// What was answered to one caller over a connection, under way until that is closed.
+struct Answered {
+    subjects: Arc<[Subject]>,
+    _live: Live,
 }
 
 /// Why a request was not passed on.
@@ -142,6 +149,33 @@ pub(crate) fn gated(
     caller.check_cut_offs(&state)?;
     let wait = follow(core, caller, live);
     Ok(response.map(|body| PassedBody::new(body, wait).boxed_unsync()))
+}
+
+/// Keeps what a caller is answered under way until the connection that the request came over is
+/// closed, if it is one whose agent runs elsewhere. An error says that the caller is cut off
+/// meanwhile.
+pub(crate) fn carried(
+    core: &Core,
+    caller: &Caller,
+    extensions: &Extensions,
+) -> Result<(), AuthnError> {
+    let Some(carrier) = extensions.get::<Carrier>() else {
+        return Ok(());
+    };
+    let (subjects, reset) = (&caller.subjects, carrier.reset());
+    carrier.keep(
+        |one: &Answered| one.subjects == *subjects,
+        || {
+            let under = (Arc::clone(subjects), caller.token.revision);
+            Answered {
+                subjects: Arc::clone(subjects),
+                _live: core.live.enter_cut_by(reset.clone(), under, Kind::Answered),
+            }
+        },
+    );
+    let state = core.state();
+    let state = state.ok_or(AuthnError::NoChain("nothing can be decided now"))?;
+    caller.check_cut_offs(&state)
 }
 
 /// Passes one CONNECT on, and relays what it opens.

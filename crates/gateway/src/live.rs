@@ -60,6 +60,9 @@ pub(crate) enum Kind {
     },
     /// A request that another gateway decides and counts.
     Passed,
+    /// An answer over a connection to an agent that runs elsewhere, which need not have been read
+    /// when it is over.
+    Answered,
 }
 
 /// What one thing under way does outside: whether it has begun, exactly, whatever comes first.
@@ -99,8 +102,17 @@ impl LiveSet {
     /// Whoever enters looks at the cut-offs in force *afterwards*: a state that comes before the
     /// look is seen by it, one that comes after finds the entry.
     pub(crate) fn enter(&self, subjects: Arc<[Subject]>, minted: Revision, kind: Kind) -> Live {
+        self.enter_cut_by(CancellationToken::new(), (subjects, minted), kind)
+    }
+
+    /// The same for what ends when `cut` is cancelled.
+    pub(crate) fn enter_cut_by(
+        &self,
+        cut: CancellationToken,
+        (subjects, minted): (Arc<[Subject]>, Revision),
+        kind: Kind,
+    ) -> Live {
         let (sender, ended) = watch::channel(());
-        let cut = CancellationToken::new();
         let effect = Arc::new(Effect {
             kind,
             stage: AtomicU8::new(WAITING),
@@ -154,7 +166,11 @@ impl LiveSet {
         let ending: Vec<_> = {
             let entries = self.entries();
             let covered = entries.by_number.values().filter(|entry| covers(entry));
+            let mut covered: Vec<_> = covered.collect();
+            // What is under way learns that it is cut off before its agent seems to be gone.
+            covered.sort_by_key(|entry| entry.effect.kind == Kind::Answered);
             covered
+                .into_iter()
                 .map(|entry| {
                     let effect = Arc::clone(&entry.effect);
                     (entry.cut.clone(), entry.ended.clone(), effect)
@@ -177,7 +193,7 @@ impl LiveSet {
     pub(crate) fn is_under(&self, subject: &Subject) -> bool {
         let entries = self.entries();
         let mut entries = entries.by_number.values();
-        entries.any(|entry| entry.subjects.contains(subject))
+        entries.any(|entry| entry.effect.kind != Kind::Answered && entry.subjects.contains(subject))
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -232,7 +248,7 @@ impl Effect {
             }
             Kind::Server => (0, u32::from(self.has_begun()), 0, None),
             Kind::Tunnel { decision, what } => (0, 0, 1, Some((decision, what))),
-            Kind::Passed => (0, 0, 0, None),
+            Kind::Passed | Kind::Answered => (0, 0, 0, None),
         };
         let unknown = unknown.filter(|_| self.has_begun());
         let unknown = unknown.map(|(decision, what)| UnknownEffect {

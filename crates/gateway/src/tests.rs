@@ -14,6 +14,7 @@ mod leases;
 mod lost;
 mod receipts;
 mod recovery;
+mod slow;
 mod tools;
 mod trees;
 mod upstreams;

@@ -310,6 +310,7 @@ impl Vouch for RemoteNode {
             revision: cut.revision.number(),
             instances: cut.instances.iter().map(ToString::to_string).collect(),
             gateways: cut.gateways,
+            doors: cut.doors,
         };
         let ask = |number| proto::NodeAsked {
             number,

@@ -4,9 +4,10 @@
 //! namespaces. What it sends is believed by nobody: the gateway checks every request.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aims_edge::Reader;
 use aims_json::Object;
 use aims_links::{Body, Endpoint, LinkError, Refusal};
 use aims_mcp::build::{self, ErrorAnswer};
@@ -18,7 +19,6 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::callers::Caller;
 use crate::credentials::Credentials;
+use crate::doors::{Accepted, Passage};
 use crate::node::Node;
 use crate::starting::LaunchError;
 use crate::target::{own_path, own_query};
@@ -107,29 +108,52 @@ impl Door {
         });
     }
 
+    /// Does `work` over a connection, which is open until that is dropped.
+    fn spawn_over(&self, place: Place, work: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            ended.run_until_cancelled(place.passage.run(work)).await;
+            drop(place);
+        });
+    }
+
     /// Serves one connection; waits while there are too many.
-    async fn admit<S>(self: &Arc<Self>, stream: S, places: &Arc<Semaphore>)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn admit(self: &Arc<Self>, stream: impl Accepted, places: &Arc<Semaphore>) {
         let Ok(place) = Arc::clone(places).acquire_owned().await else {
             return;
         };
-        let (door, place) = (Arc::clone(self), Arc::new(place));
-        self.spawn(async move {
+        let Ok(reader) = stream.reader() else {
+            return;
+        };
+        let passage = self.node.doors.enter();
+        let stream = stream.through(&passage);
+        let place = Arc::new(Held {
+            reader: Mutex::new(reader),
+            passage,
+            _place: place,
+        });
+        let (door, held) = (Arc::clone(self), Arc::clone(&place));
+        self.spawn_over(held, async move {
             let service = service_fn(|request| {
                 let (door, place) = (Arc::clone(&door), Arc::clone(&place));
                 async move { Ok::<_, Infallible>(door.answer(request, place).await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new()
+            let mut connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_TIMEOUT)
                 .max_buf_size(HEAD_LEN_MAX)
                 .max_headers(HEADERS_MAX)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection through the door ended");
+            match (&mut connection).await {
+                Ok(()) => {
+                    let reader = place.reader().take();
+                    place.passage.end(reader).await;
+                }
+                Err(error) => {
+                    place.passage.cut();
+                    tracing::debug!(%error, "a connection through the door ended");
+                }
             }
         });
     }
@@ -236,13 +260,15 @@ impl Door {
         let reply = self.gateway.connect(onward).await?;
         if let Some(mut tunnel) = reply.tunnel {
             let upgraded = hyper::upgrade::on(&mut request);
-            self.spawn(async move {
-                // The connection is over for HTTP, but the tunnel is still one of the instance's.
-                let _place = place;
+            // What comes from it now is the tunnel's.
+            drop(place.reader().take());
+            // The connection is over for HTTP, but the tunnel is still one of the instance's.
+            self.spawn_over(Arc::clone(&place), async move {
                 let Ok(inside) = upgraded.await else { return };
                 let mut inside = TokioIo::new(inside);
                 let relayed = tokio::io::copy_bidirectional(&mut inside, &mut tunnel).await;
                 if let Err(error) = relayed {
+                    place.passage.cut();
                     tracing::debug!(%error, "a tunnel ended");
                 }
             });
@@ -251,8 +277,23 @@ impl Door {
     }
 }
 
-/// A place among [`CONNECTIONS_MAX`], held by whatever goes on over the connection.
-type Place = Arc<OwnedSemaphorePermit>;
+/// What is held by whatever goes on over a connection.
+type Place = Arc<Held>;
+
+/// A place among [`CONNECTIONS_MAX`], and among what is reset at once.
+struct Held {
+    /// None over a tunnel, and where nothing is left when it ends. Dropped first, as the passage is
+    /// over only when the connection is closed.
+    reader: Mutex<Option<Reader>>,
+    passage: Passage,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Held {
+    fn reader(&self) -> MutexGuard<'_, Option<Reader>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
     for name in PASSED.map(HeaderName::from_static) {

@@ -20,6 +20,7 @@ mod callers;
 mod credentials;
 pub mod delegation;
 pub mod door;
+mod doors;
 pub mod evidence;
 mod launch;
 mod lease;

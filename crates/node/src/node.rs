@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::callers::{Admission, Admissions, Caller};
 use crate::credentials::NodeIdentity;
+use crate::doors::Doors;
 use crate::launch::Workshop;
 use crate::lease::Lease;
 use crate::lives::Lives;
@@ -73,6 +74,7 @@ pub struct Node {
     pub(crate) uids: Arc<Uids>,
     pub(crate) admissions: Arc<Admissions>,
     pub(crate) lives: Lives,
+    pub(crate) doors: Doors,
     pub(crate) lease: Lease,
     /// The SPIFFE Workload API, where it is served.
     pub(crate) workloads: OnceLock<WorkloadApi>,
@@ -119,6 +121,7 @@ impl Node {
             uids,
             admissions: Arc::default(),
             lives: Lives::default(),
+            doors: Doors::default(),
             lease,
             workloads: OnceLock::new(),
             tasks: TaskTracker::new(),
@@ -256,6 +259,9 @@ impl Vouch for Node {
                 stopping.run_until_cancelled(sleep(LAST_WORDS)).await;
                 over.iter().for_each(CancellationToken::cancel);
             });
+        }
+        if cut.doors {
+            self.doors.reset().await;
         }
         let gateways = cut.gateways.into_iter().collect();
         self.config.enrolled.replace(cut.revision, gateways).await;

@@ -26,7 +26,11 @@ pub(super) async fn complete(
     killed: Killed,
     started: BootTime,
 ) -> Result<Receipt, Fault> {
-    let points = plane.complete(killed.revision).await;
+    let points = if killed.doors {
+        plane.complete_with_doors(killed.revision).await?
+    } else {
+        plane.complete(killed.revision).await
+    };
     let took = plane.parts().clock.boot().since(started);
     let services = plane.parts().config.services.longest();
     let mut reader = plane.store().read().await?;

@@ -26,9 +26,10 @@ pub(super) struct Points {
     changed: watch::Sender<()>,
 }
 
-#[derive(Default)]
 struct Known {
     newest: Option<Arc<ControlState>>,
+    /// A node resets its doors before this revision is in force there.
+    doors: Revision,
     points: BTreeMap<Point, Entry>,
     /// The number of the latest attachment.
     attachments: u64,
@@ -77,6 +78,8 @@ pub(super) struct Failure {
 pub(super) struct Push {
     pub(super) link: Link,
     pub(super) told: Revision,
+    /// Whether a node resets its doors.
+    pub(super) doors: bool,
     pub(super) state: Arc<ControlState>,
 }
 
@@ -116,6 +119,12 @@ impl Points {
         if known.newest.as_ref().is_none_or(newer) {
             known.newest = Some(state);
         }
+    }
+
+    /// From `revision` on, which nobody has read yet, every node has reset its doors.
+    pub(super) fn reset_doors(&self, revision: Revision) {
+        let mut known = self.known();
+        known.doors = known.doors.max(revision);
     }
 
     /// Links a point; an earlier link of it is used no more. Gives the number of the attachment.
@@ -191,7 +200,7 @@ impl Points {
     /// nothing.
     pub(super) fn next_push(&self, point: Point, number: u64) -> Option<Push> {
         let mut known = self.known();
-        let state = known.newest.clone()?;
+        let (state, doors) = (known.newest.clone()?, known.doors);
         let entry = known.points.get_mut(&point)?;
         let attached = entry.attached_as(number)?;
         if !attached.is_behind(state.revision) {
@@ -201,6 +210,7 @@ impl Points {
         Some(Push {
             link: attached.link.clone(),
             told: attached.told,
+            doors: attached.told < doors,
             state,
         })
     }
@@ -310,6 +320,17 @@ impl Points {
 
     fn change(&self) {
         self.changed.send_replace(());
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            newest: None,
+            doors: Revision::ZERO,
+            points: BTreeMap::new(),
+            attachments: 0,
+        }
     }
 }
 

@@ -37,7 +37,9 @@ enum Wanted {
     Complete,
     /// The same; a point that says that it denies everything has said enough.
     Every,
-    /// The same, of gateways. What a node asks for does not wait for that node.
+    /// The same as everything, of nodes.
+    Nodes,
+    /// Every gateway. What a node asks for does not wait for that node.
     Gateways,
 }
 
@@ -74,23 +76,16 @@ impl ControlPlane {
     /// held a lease or answered.
     pub async fn complete(&self, revision: Revision) -> Vec<PointReceipt> {
         let started = self.parts().clock.boot();
-        let settled = self.settle(revision, Wanted::Complete).await;
-        let receipt = |(point, one): (Point, Settled)| {
-            let (how, ended) = match one.outcome {
-                Outcome::Acknowledged(ended) => (How::Acknowledged, ended),
-                Outcome::Lapsed(_) if one.leased => (How::Lapsed, None),
-                Outcome::Lapsed(_) => return None,
-            };
-            let millis = one.at.since(started).as_millis();
-            Some(PointReceipt {
-                point,
-                how,
-                millis: u64::try_from(millis).unwrap_or(u64::MAX),
-                untold: how == How::Acknowledged && ended.is_none(),
-                ended: ended.unwrap_or_default(),
-            })
-        };
-        settled.into_iter().filter_map(receipt).collect()
+        receipts(self.settle(revision, Wanted::Complete).await, started)
+    }
+
+    /// The same of nodes, where it began earlier.
+    pub(super) async fn complete_at_nodes(
+        &self,
+        revision: Revision,
+        started: BootTime,
+    ) -> Vec<PointReceipt> {
+        receipts(self.settle(revision, Wanted::Nodes).await, started)
     }
 
     /// Brings every point to a state at `revision` or later. Gives the gateways that did not
@@ -217,6 +212,22 @@ impl ControlPlane {
     }
 }
 
+impl Wanted {
+    /// The points that are waited for, if not all are.
+    const fn kind(self) -> Option<PointKind> {
+        match self {
+            Self::Complete | Self::Every => None,
+            Self::Nodes => Some(PointKind::Node),
+            Self::Gateways => Some(PointKind::Gateway),
+        }
+    }
+
+    /// Whether nothing may go on anywhere.
+    const fn is_complete(self) -> bool {
+        matches!(self, Self::Complete | Self::Nodes)
+    }
+}
+
 impl Waiting {
     fn new(
         publisher: &Publisher,
@@ -224,8 +235,7 @@ impl Waiting {
         rows: &[LeaseRow],
         now: BootTime,
     ) -> Self {
-        let is_wanted =
-            |point: Point| wanted != Wanted::Gateways || point.kind() == PointKind::Gateway;
+        let is_wanted = |point: Point| wanted.kind().is_none_or(|kind| point.kind() == kind);
         let rows: Vec<_> = rows.iter().filter(|row| is_wanted(row.point)).collect();
         let book = &publisher.leases.book;
         let behind = rows.iter().filter(|row| row.acknowledged < revision);
@@ -330,7 +340,7 @@ impl Waiting {
     fn may_still_say(&self, point: Point, view: &View, now: BootTime) -> bool {
         let is_under_way = view.busy && Instant::now() < self.patient_until;
         let end = self.ends.get(&point);
-        let is_in_time = self.wanted == Wanted::Complete && end.is_some_and(|end| now < *end);
+        let is_in_time = self.wanted.is_complete() && end.is_some_and(|end| now < *end);
         // It took the state over, and that was all that it has to say.
         let has_said = view.given.is_some_and(|given| given >= self.revision);
         !has_said && (is_under_way || is_in_time)
@@ -355,7 +365,7 @@ impl Waiting {
         let failed = view.failed.as_ref();
         let said = |error: &EnforceError| matches!(error, EnforceError::Unusable { .. });
         let failed = failed.filter(|one| said(&one.error) && one.revision >= self.revision)?;
-        (self.wanted != Wanted::Complete).then(|| failed.error.to_string())
+        (!self.wanted.is_complete()).then(|| failed.error.to_string())
     }
 
     fn why(view: &View) -> String {
@@ -375,6 +385,26 @@ fn taken_over(view: &View, state: &Arc<ControlState>) -> Option<Result<Revision,
     }
     let failed = view.failed.as_ref().filter(|_| !view.busy)?;
     Some(Err(failed.error.clone().into()))
+}
+
+/// What is said of each point that held a lease or answered.
+fn receipts(settled: BTreeMap<Point, Settled>, started: BootTime) -> Vec<PointReceipt> {
+    let receipt = |(point, one): (Point, Settled)| {
+        let (how, ended) = match one.outcome {
+            Outcome::Acknowledged(ended) => (How::Acknowledged, ended),
+            Outcome::Lapsed(_) if one.leased => (How::Lapsed, None),
+            Outcome::Lapsed(_) => return None,
+        };
+        let millis = one.at.since(started).as_millis();
+        Some(PointReceipt {
+            point,
+            how,
+            millis: u64::try_from(millis).unwrap_or(u64::MAX),
+            untold: how == How::Acknowledged && ended.is_none(),
+            ended: ended.unwrap_or_default(),
+        })
+    };
+    settled.into_iter().filter_map(receipt).collect()
 }
 
 fn lapses(settled: BTreeMap<Point, Settled>) -> Vec<Lapse> {

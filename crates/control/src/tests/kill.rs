@@ -56,7 +56,7 @@ async fn whatever_is_killed_takes_everything_below_it_along_and_gives_a_receipt(
         };
         let minted = world.revision().await;
         let receipt = kill(&world, &world.operator, kind, &id).await.unwrap();
-        assert_eq!(receipt.revision, world.revision().await, "{kind}");
+        assert!(receipt.revision > minted, "{kind}");
         assert!(world.gateway.cuts(&receipt.subject, minted), "{kind}");
         assert!(receipt.foreign_until.is_some(), "{kind}");
         for running in [&first, &second] {

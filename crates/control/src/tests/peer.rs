@@ -114,6 +114,8 @@ impl Enforce for Peer {
 #[derive(Default)]
 pub(super) struct Walls {
     cuts: Mutex<Vec<Cut>>,
+    /// How often it was told to reset its doors.
+    pub(super) resets: AtomicU64,
     /// What it says that it has.
     pub(super) held: Mutex<Vec<Id<Instance>>>,
     /// Whether it does not come back from a cut until it is released.
@@ -142,6 +144,7 @@ impl Walls {
 #[async_trait]
 impl Vouch for Walls {
     async fn end(&self, cut: Cut) -> Result<Ended, LinkError> {
+        self.resets.fetch_add(cut.doors.into(), Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
             self.released.notified().await;
         }

@@ -82,7 +82,7 @@ async fn a_kill_of_a_gateways_key_returns_when_the_nodes_know_of_it() {
         reason: "lost".to_owned(),
     };
     let receipt = world.plane.kill(&world.cx(&world.operator), kill).await;
-    assert_eq!(world.walls.newest(), receipt.unwrap().revision);
+    assert!(world.walls.newest() >= receipt.unwrap().revision);
     assert_eq!(world.walls.gateways(), [] as [String; 0]);
 }
 

@@ -132,10 +132,13 @@ async fn authenticated(
 ) -> Result<Caller, AuthnError> {
     let uri = HttpUri::parse(resource).map_err(|_| AuthnError::NoChain("no such endpoint"))?;
     let target = (request.method().as_str(), &uri);
-    let now = core.now();
-    core.authn
-        .caller(request.headers(), target, state, core.control.as_ref(), now)
-        .await
+    let (now, control) = (core.now(), core.control.as_ref());
+    let caller = core
+        .authn
+        .caller(request.headers(), target, state, control, now)
+        .await?;
+    forward::carried(core, &caller, request.extensions())?;
+    Ok(caller)
 }
 
 /// Answers a request that arrives while nothing is decided.

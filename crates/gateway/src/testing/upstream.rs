@@ -42,9 +42,9 @@ impl Drop for Server {
     }
 }
 
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(what: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n")
 }
 
 /// What a server answers to a path: pieces, each sent on its own.
@@ -79,6 +79,8 @@ fn answer(path: &str) -> Vec<Vec<u8>> {
             plain("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}")
         }
         "/v1/long" => plain("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n"),
+        "/v1/flood" => streamed(&vec!["x".repeat(1 << 14).as_str(); 256]),
+        "/v1/burst" | "/v1/burst/close" => streamed(&["x".repeat(1 << 14).as_str(); 7]),
         "/v1/longer" => streamed(&vec!["x"; 2000]),
         "/v1/denied" => plain(
             "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\n\
@@ -106,7 +108,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             port: listener.local_addr().unwrap().port(),
-            ca: pem(made.cert.der()),
+            ca: pem("CERTIFICATE", made.cert.der()),
             seen: Arc::default(),
             go_on: Arc::default(),
             ended: CancellationToken::new(),

@@ -1,6 +1,8 @@
 //! Agents that run elsewhere: the gateway's face to them, what their level of assurance is worth,
 //! and tokens that carry a part.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aims_jose::{SigningHeader, sign, typ};
 use aims_links::Endpoint;
 use aims_oauth::{ProtectedResourceMetadata, dpop};
@@ -14,10 +16,11 @@ use crate::Agents;
 use crate::testing::agent::{Agent, Answer, call};
 use crate::testing::{POLICY, World, limits};
 
+static NEXT: AtomicU64 = AtomicU64::new(1);
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 const RESOURCE: &str = "https://gateway.aims.test";
 
-fn face(world: &World) -> Agents {
+pub(super) fn face(world: &World) -> Agents {
     let clock = world.clock.clone();
     Agents::new(world.gateway.clone(), clock, &SystemEntropy).unwrap()
 }
@@ -28,13 +31,23 @@ async fn sent(face: &Agents, request: Request<Bytes>) -> Answer {
 
 /// A good request whose proof has this nonce.
 fn with_nonce(agent: &Agent<'_>, nonce: &str) -> Request<Bytes> {
-    let mut request = agent.request("POST", PING);
+    renewed(agent, agent.request("POST", PING), nonce)
+}
+
+/// The request with a proof that has this nonce.
+pub(super) fn renewed(
+    agent: &Agent<'_>,
+    mut request: Request<Bytes>,
+    nonce: &str,
+) -> Request<Bytes> {
     let token = request.headers()["authorization"].to_str().unwrap();
     let ath = dpop::ath(token.strip_prefix("DPoP ").unwrap());
     let now = agent.world.clock.now().unix_secs();
+    let (method, path) = (request.method(), request.uri());
     let claims = format!(
-        r#"{{"jti":"{nonce}{now}","htm":"POST","htu":"{RESOURCE}/mcp/bench","iat":{now},
-            "ath":"{ath}","nonce":"{nonce}"}}"#
+        r#"{{"jti":"{}","htm":"{method}","htu":"{RESOURCE}{path}","iat":{now},
+            "ath":"{ath}","nonce":"{nonce}"}}"#,
+        NEXT.fetch_add(1, Ordering::SeqCst)
     );
     let header = SigningHeader::new(typ::DPOP).embed_key();
     let proof = sign(&header, claims.as_bytes(), agent.key.as_ref()).unwrap();

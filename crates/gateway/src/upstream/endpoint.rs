@@ -100,10 +100,13 @@ async fn authenticated(
 ) -> Result<Caller, AuthnError> {
     let uri = HttpUri::parse(resource).map_err(|_| AuthnError::NoChain("no such upstream"))?;
     let target = (request.method().as_str(), &uri);
-    let now = core.now();
-    core.authn
-        .caller(request.headers(), target, state, core.control.as_ref(), now)
-        .await
+    let (now, control) = (core.now(), core.control.as_ref());
+    let caller = core
+        .authn
+        .caller(request.headers(), target, state, control, now)
+        .await?;
+    forward::carried(core, &caller, request.extensions())?;
+    Ok(caller)
 }
 
 /// Records and answers a request that has no one reading.

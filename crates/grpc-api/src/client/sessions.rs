@@ -139,6 +139,7 @@ fn asked_of_node(ask: &node_asked::Ask) -> Read<Option<Cut>> {
         revision: types::Revision::new(cut.revision),
         instances: instances.collect::<Read<Vec<Id<Instance>>>>()?,
         gateways: cut.gateways.clone(),
+        doors: cut.doors,
     }))
 }
 

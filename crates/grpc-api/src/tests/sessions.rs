@@ -171,6 +171,7 @@ async fn a_node_ends_what_it_is_told_to_end_and_says_what_it_has() {
             revision: Revision::new(u64::MAX),
             instances: (0..many).map(Id::from_u128).collect(),
             gateways: (0..many).map(|n| n.to_string()).collect(),
+            doors: many > 0,
         };
         assert_eq!(link.end(cut.clone()).await, Ok(rich::ended()));
         assert_eq!(fake.0.lock().unwrap().last(), Some(&cut));

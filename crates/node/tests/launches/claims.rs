@@ -5,7 +5,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aims_links::{Cut, Vouch};
 use aims_node::LAUNCHES_UNDER_WAY_MAX;
@@ -67,6 +69,10 @@ pub(crate) const ALL: &[Claim] = &[
     (
         "what_the_server_cuts_off_is_gone_when_the_cut_returns",
         || Box::pin(what_is_cut_off_is_gone()),
+    ),
+    (
+        "what_waits_in_a_door_for_a_slow_reader_is_never_read_after_doors_were_reset",
+        || Box::pin(doors_are_reset()),
     ),
     (
         "an_end_that_the_server_refuses_for_ever_is_given_up_and_what_runs_is_told",
@@ -481,6 +487,7 @@ async fn a_sub_agent_starts_while_its_parent_ends() {
         revision: Revision::new(3),
         instances,
         gateways: Vec::new(),
+        doors: false,
     };
     let ended = world.node.end(cut(instances)).await.unwrap();
     assert_eq!(ended.instances, 1, "the sub-agent was not entered yet");
@@ -509,6 +516,7 @@ async fn what_is_cut_off_is_gone() {
         revision: Revision::new(3),
         instances,
         gateways: Vec::new(),
+        doors: false,
     };
     let ended = world.node.end(cut.clone()).await.unwrap();
     assert_eq!(ended.instances, 1);
@@ -524,6 +532,67 @@ async fn what_is_cut_off_is_gone() {
         text
     });
     assert!(last.await.contains("\"ended\""));
+    world.drain().await;
+}
+
+/// What is in the reader's own part of the system is all that it gets.
+async fn doors_are_reset() {
+    let world = World::new(
+        r#"
+import fcntl, select, socket, struct, termios
+def ask(door, text):
+    door.sendall(text.replace("\n", "\r\n").encode())
+    return door
+def tcp(): return socket.create_connection(("127.0.0.1", 8710))
+unix = socket.socket(socket.AF_UNIX)
+unix.connect("/run/aims/door.sock")
+tunnel = ask(tcp(), "CONNECT host.test:443 HTTP/1.1\n\n")
+assert tunnel.recv(12) == b"HTTP/1.1 200"
+burst = "GET /burst HTTP/1.1\nHost: a\nConnection: close\n\n"
+flood = "GET /flood HTTP/1.1\nHost: a\n\n"
+doors = [ask(tcp(), burst), ask(tcp(), flood), ask(unix, flood), tunnel]
+print("asked", flush=True)
+for door in doors:
+    poll = select.poll()
+    poll.register(door, 0)
+    assert poll.poll(60_000), "it was not reset"
+    here = struct.unpack("i", fcntl.ioctl(door, termios.FIONREAD, bytes(4)))[0]
+    read = 0
+    try:
+        while some := door.recv(1 << 16): read += len(some)
+    except ConnectionResetError:
+        pass
+    assert read <= here, (read, here)
+assert ask(tcp(), "POST /mcp/files HTTP/1.1\nContent-Length: 0\n\n").recv(12) == b"HTTP/1.1 200"
+print("goes on", flush=True)
+"#,
+    );
+    let (socket, argv) = (world.socket(), world.argv());
+    let (_stream, mut output) = on_a_thread(move || {
+        let (stream, mut output) = ask(&socket, TICKET, argv);
+        output.read_exact(&mut [0; 6]).unwrap();
+        (stream, output)
+    })
+    .await;
+    // More than fits into the part of the system that belongs to a reader.
+    while world.gateway.flood.load(Ordering::SeqCst) < 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let cut = Cut {
+        revision: Revision::new(3),
+        instances: Vec::new(),
+        gateways: Vec::new(),
+        doors: true,
+    };
+    assert_eq!(world.node.end(cut).await.unwrap().instances, 0);
+    assert_eq!(Arc::strong_count(&world.gateway.flood), 1);
+    let told = on_a_thread(move || {
+        let mut told = String::new();
+        output.read_to_string(&mut told).unwrap();
+        told
+    });
+    assert_eq!(told.await, "goes on\n");
+    world.ended(1).await;
     world.drain().await;
 }
 

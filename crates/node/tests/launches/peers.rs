@@ -1,7 +1,7 @@
 //! A server and a gateway that say yes to what is as registered, and remember what they were told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aims_crypto::base64url;
@@ -21,7 +21,9 @@ use aims_types::ambient::SystemClock;
 use aims_types::{self as types, Clock, Digest, Id, Node, Revision, Secret, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
@@ -64,6 +66,8 @@ pub(crate) struct Gateway {
     pub(crate) requests: Mutex<Vec<http::Request<Bytes>>>,
     /// The other ends of the tunnels that were opened.
     pub(crate) tunnels: Mutex<Vec<DuplexStream>>,
+    /// How many pieces of endless answers were sent. Each of these answers holds it.
+    pub(crate) flood: Arc<AtomicU64>,
 }
 
 fn unavailable<T>() -> Result<T, LinkError> {
@@ -322,11 +326,29 @@ impl Control for Server {
     }
 }
 
+/// An answer without end.
+fn flood(sent: &Arc<AtomicU64>) -> Body {
+    static PIECE: [u8; 1 << 16] = [0; 1 << 16];
+    let sent = Arc::clone(sent);
+    let pieces = stream::repeat_with(move || {
+        sent.fetch_add(1, Ordering::SeqCst);
+        Ok(Frame::data(Bytes::from_static(&PIECE)))
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
 #[async_trait]
 impl Endpoint for Gateway {
     async fn http(&self, request: http::Request<Bytes>) -> Result<http::Response<Body>, LinkError> {
+        if request.uri().path() == "/flood" {
+            return Ok(http::Response::new(flood(&self.flood)));
+        }
+        let text = match request.uri().path() {
+            "/burst" => vec![0; 1 << 20],
+            _ => b"answered".to_vec(),
+        };
         self.requests.lock().unwrap().push(request);
-        let body = Full::new(Bytes::from_static(b"answered"));
+        let body = Full::new(Bytes::from(text));
         let body = body.map_err(|never| match never {}).boxed_unsync();
         Ok(http::Response::new(body))
     }
