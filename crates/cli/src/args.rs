@@ -181,9 +181,13 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 if everything holds and the decision comes out the same, with 4 if everything
     /// holds but what the decision used is not in the file, and with 1 if something does not hold.
+    ///
+    /// Of several proofs it says one line for each, and exits with what is worst of 2, 1, 4 and 0;
+    /// 2 stands for a file that can't be read.
     Verify {
-        /// The proof.
-        file: PathBuf,
+        /// The proofs.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// The log's key, or a file that holds it.
         #[arg(long, value_name = "KEY|FILE")]
         log_key: String,

@@ -88,13 +88,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             since,
         } => proof::export(client()?, &decision, (out, since), output).await?,
         Command::Verify {
-            file,
+            files,
             log_key,
             checkpoint,
             witness,
         } => {
             let trusted = (log_key.as_str(), witness.as_slice(), checkpoint.as_deref());
-            return verify::verify(&file, trusted, output);
+            return verify::verify(&files, trusted, output);
         }
         Command::Log(command) => log::run(command, profile_of(profile)?, output).await?,
         Command::Mcp(command) => mcp::run(command).await?,

@@ -7,9 +7,9 @@ use aims_client::ClientError;
 use aims_grpc_api::JoinError;
 
 /// The server refused, or what was checked does not hold.
-const EXIT_REFUSED: u8 = 1;
+pub(crate) const EXIT_REFUSED: u8 = 1;
 /// The command line or a file of the caller is wrong.
-const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 /// The server could not be reached or did not accept the key.
 const EXIT_UNREACHABLE: u8 = 3;
 /// Everything holds, but the decision can't be made again: what it used is not in the file.

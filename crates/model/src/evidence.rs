@@ -126,15 +126,15 @@ impl Expected {
     }
 }
 
+/// In any order; an item that is there twice is one too many.
 fn compare_all(part: &str, expected: &[Measured], seen: &[Measured], gaps: &mut Vec<EvidenceGap>) {
+    let mut rest: Vec<&Measured> = seen.iter().collect();
     for want in expected {
-        let found = seen.iter().find(|item| item.path == want.path);
+        let place = rest.iter().position(|item| item.path == want.path);
+        let found = place.map(|place| rest.remove(place));
         compare_one(part, Some(want), found, gaps);
     }
-    for extra in seen
-        .iter()
-        .filter(|item| expected.iter().all(|want| want.path != item.path))
-    {
+    for extra in rest {
         compare_one(part, None, Some(extra), gaps);
     }
 }
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn each_difference_is_named_with_both_sides() {
         let (expected, good) = pair();
-        let changes: [Change; 7] = [
+        let changes: [Change; 9] = [
             ("interpreter", |e| e.interpreter = None),
             ("program", |e| e.program = measured("/srv/agent.py", 9)),
             ("program", |e| e.program = measured("/srv/other.py", 2)),
@@ -218,6 +218,8 @@ mod tests {
                 e.trees = vec![measured("/usr/lib/python3", 4), measured("/srv/venv", 8)];
             }),
             ("tree", |e| e.trees.push(measured("/srv/extra", 1))),
+            ("tree", |e| e.trees.push(measured("/srv/venv", 8))),
+            ("file", |e| e.files.push(measured("/srv/prompt.txt", 3))),
             ("arguments", |e| e.arguments.push("--more".to_owned())),
         ];
         for (part, change) in changes {

@@ -243,8 +243,16 @@ impl Event {
 impl Record {
     /// Reads a record; any other encoding of the same content is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > RECORD_LEN_MAX {
+            return Err(RecordError::TooLong(bytes.len()));
+        }
         let value = aims_json::parse_canonical(bytes, &Limits::MESSAGE)
             .map_err(|error| RecordError::Encoding(error.to_string()))?;
+        Self::from_value(value)
+    }
+
+    /// Reads what is part of a canonical text already.
+    pub fn from_value(value: Value) -> Result<Self, RecordError> {
         let Value::Object(mut members) = value else {
             return Err(RecordError::Encoding("not an object".to_owned()));
         };

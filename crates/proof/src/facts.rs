@@ -131,8 +131,17 @@ impl<'a> Facts<'a> {
         let charged = reserved.iter().map(|hop| hop.get("delegation"));
         let ids = || self.hops().map(|grant| Value::from(grant.id.to_string()));
         let agents: Vec<Value> = self.hops().map(agent).collect();
+        let person = self.hops().next().and_then(|root| match &root.delegator {
+            Delegator::Person { name, .. } => Some(name.as_str()),
+            Delegator::Agent { .. } => None,
+        });
+        let named = intent.part("subject")?.text("name")?;
         let checks = [
             (intent.text("decision")? == "permit", "it is no permit"),
+            (
+                person == Some(named),
+                "it names its person otherwise than the chain does",
+            ),
             (principals > 1 && permit, "a principal is not permitted"),
             (
                 hops == self.selected.hops.len() && allowed,

@@ -2,6 +2,7 @@
 
 use aims_crypto::base64url;
 use aims_json::{Limits, Object, ParseCanonicalError, Value, parse_canonical, to_canonical};
+use aims_model::record::RECORD_LEN_MAX;
 use aims_model::{Record, RecordError};
 use aims_tlog::{NoteParseError, PROOF_LEN_MAX, SignedNote};
 use aims_types::{Decision, Digest, Id};
@@ -172,9 +173,20 @@ impl Included {
         let index = members.number("index")?;
         let path = members.digests("path")?;
         // A canonical text within a canonical text: its bytes are the ones that were recorded.
-        let bytes = canonical(&members.take("record")?, "record")?;
+        let record = members.take("record")?;
+        let bytes = canonical(&record, "record")?;
         members.end("records")?;
-        Self::new(index, bytes, path)
+        let wrong = |why| FormatError::Record { index, why };
+        if bytes.len() > RECORD_LEN_MAX {
+            return Err(wrong(RecordError::TooLong(bytes.len())));
+        }
+        let record = Record::from_value(record).map_err(wrong)?;
+        Ok(Self {
+            index,
+            record,
+            bytes,
+            path,
+        })
     }
 }
 

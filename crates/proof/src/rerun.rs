@@ -88,7 +88,6 @@ pub(crate) fn rerun(
     chain: &VerifiedChain,
 ) -> Result<(), RerunError> {
     let used = &materials.used;
-    committed(facts, materials)?;
     same(facts, used, chain)?;
     let policies = materials.tools.compile(policy)?;
     let arguments = arguments(used)?;
@@ -138,7 +137,7 @@ fn told<'a>(agent: &'a AgentUsed, used: &'a Used) -> AgentFacts<'a> {
 }
 
 /// The material is the one that the record commits to, and the tools are those that it names.
-fn committed(facts: &Facts<'_>, materials: &Materials) -> Result<(), RerunError> {
+pub(crate) fn committed(facts: &Facts<'_>, materials: &Materials) -> Result<(), RerunError> {
     let mut hasher = Hasher::new();
     hasher.update(&materials.salt);
     hasher.update(&materials.used.to_bytes()?);

@@ -64,6 +64,9 @@ pub enum SelectError {
     /// A record is there that the claim does not rest on.
     #[error("the record at place {0} of the list is not needed")]
     NotNeeded(usize),
+    /// The permit is of a kind whose grounds are not all kept.
+    #[error("requests to upstreams have no proof yet")]
+    Request,
 }
 
 impl Selected {
@@ -93,6 +96,9 @@ impl Selected {
         let policy = text(part(body, "policy")?, "id")?;
         let policy = search.find(EventKind::PolicyActivated, ("policy", policy))?;
         let resource = part(body, "resource")?;
+        if resource.members.contains("upstream") {
+            return Err(SelectError::Request);
+        }
         let server = if resource.members.contains("server") {
             let name = text(resource, "server")?;
             Some(search.find(EventKind::ServerRegistered, ("name", name))?)
@@ -235,10 +241,12 @@ impl<'a> Search<'a> {
     fn tree(&mut self, intent: usize) -> Result<usize, SelectError> {
         let record = self.record(intent)?;
         let (task, epoch) = (record.event.task, record.event.body.get("epoch"));
+        let task = task.map(|task| task.to_string());
         let epoch = epoch.and_then(Value::as_u64);
         self.find_any(EventKind::TreeOwned, "this task and epoch", |record| {
-            let said = record.event.body.get("epoch").and_then(Value::as_u64);
-            record.event.task == task && said == epoch
+            let body = &record.event.body;
+            let said = body.get("epoch").and_then(Value::as_u64);
+            body.get("task").and_then(Value::as_str) == task.as_deref() && said == epoch
         })
     }
 

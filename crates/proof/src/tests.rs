@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bits;
+mod witnesses;
 
 use aims_json::Object;
 use aims_model::EventKind;

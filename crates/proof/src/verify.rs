@@ -12,7 +12,7 @@ use crate::check::{Claims, Problem};
 use crate::facts::{FactError, Facts};
 use crate::file::{FILE_LEN_MAX, FormatError, ProofFile};
 use crate::report::{Rerun, Verified};
-use crate::rerun::{RerunError, chain, rerun};
+use crate::rerun::{RerunError, chain, committed, rerun};
 use crate::select::{SelectError, Selected};
 
 /// Whom the auditor believes.
@@ -133,7 +133,7 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<Verified, VerifyError> 
     let head = believed(&file.checkpoint, "checkpoint", (trust.log, trust.witnesses))?;
     for witness in trust.witnesses {
         let mut seen = head.cosignatures().iter();
-        if !seen.any(|one| one.witness == *witness.name()) {
+        if !seen.any(|one| (&one.witness, one.key_id) == (witness.name(), witness.id())) {
             return Err(VerifyError::NotWitnessed(witness.name().clone()));
         }
     }
@@ -148,17 +148,21 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<Verified, VerifyError> 
         records: &file.records,
         selected: &selected,
     };
-    claimed(&facts, trust.log)?;
+    // What is cheap to compare comes before signatures.
     let used = file.used.as_ref();
+    let in_force = facts.intent()?.part("policy")?.text("digest")?;
+    if sha256(file.policy.as_bytes()).to_string() != in_force {
+        return Err(VerifyError::Policy);
+    }
+    if let Some(materials) = used {
+        committed(&facts, materials)?;
+    }
+    claimed(&facts, trust.log)?;
     let at: Timestamp = match used {
         Some(materials) => materials.used.at,
         None => facts.record(selected.intent)?.record.event.at,
     };
     facts.check(at)?;
-    let policy = facts.part(selected.policy)?.text("digest")?;
-    if sha256(file.policy.as_bytes()).to_string() != policy {
-        return Err(VerifyError::Policy);
-    }
     let chain = chain(&facts, at)?;
     let again = match used {
         Some(materials) => {

@@ -36,6 +36,8 @@ pub struct VerifiedCheckpoint {
 pub struct Cosignature {
     /// The witness.
     pub witness: KeyName,
+    /// The id of its key: a name can have several.
+    pub key_id: [u8; 4],
     /// When, in seconds since 1970.
     pub at: u64,
 }
@@ -113,6 +115,7 @@ impl Checkpoint {
             .filter_map(|one| {
                 Some(Cosignature {
                     witness: one.key.name().clone(),
+                    key_id: one.key.id(),
                     at: one.at?,
                 })
             })
@@ -238,6 +241,7 @@ mod tests {
         assert_eq!(verified.checkpoint(), &checkpoint);
         let seen = Cosignature {
             witness: "w.example".parse().unwrap(),
+            key_id: witnesses[0].id(),
             at: 5,
         };
         assert_eq!(verified.cosignatures(), [seen]);

@@ -1,6 +1,7 @@
 //! Folding, taking, races, crashes.
 
 mod kept;
+mod others;
 
 use aims_json::Object;
 use aims_model::{Event, EventKind};

@@ -1,12 +1,15 @@
 //! `aims verify`: a proof, with nothing but keys.
 
-use std::fs;
-use std::path::Path;
+mod several;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aims_proof::{Rerun, Trust, Verified};
-use aims_tlog::{SignedNote, VerifierKey};
-use anyhow::{Context, Result};
+use aims_proof::{FILE_LEN_MAX, Rerun, Trust, Verified, VerifyError};
+use aims_tlog::{KeyKind, SignedNote, VerifierKey};
+use anyhow::{Context, Result, bail};
 
 use crate::failure::{DoesNotHold, EXIT_NOT_RERUNNABLE};
 use crate::output::{Output, instant, table};
@@ -15,13 +18,12 @@ use crate::output::{Output, instant, table};
 type Trusted<'a> = (&'a str, &'a [String], Option<&'a Path>);
 
 pub(super) fn verify(
-    file: &Path,
+    files: &[PathBuf],
     (log, witnesses, kept): Trusted<'_>,
     output: Output,
 ) -> Result<ExitCode> {
-    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
-    let log = key(log).context("the log's key")?;
-    let witnesses = witnesses.iter().map(|text| key(text));
+    let log = key(log, KeyKind::Note).context("the log's key")?;
+    let witnesses = witnesses.iter().map(|text| key(text, KeyKind::Cosignature));
     let witnesses: Vec<VerifierKey> = witnesses
         .collect::<Result<_>>()
         .context("a witness's key")?;
@@ -31,9 +33,15 @@ pub(super) fn verify(
         witnesses: &witnesses,
         kept: kept.as_ref(),
     };
-    let verified = aims_proof::verify(&bytes, &trust);
-    let verified =
-        verified.map_err(|error| DoesNotHold(format!("the proof does not hold: {error}")))?;
+    match files {
+        [file] => one(file, &trust, output),
+        files => several::verify(files, &trust, output),
+    }
+}
+
+fn one(file: &Path, trust: &Trust<'_>, output: Output) -> Result<ExitCode> {
+    let verified = aims_proof::verify(&read(file)?, trust);
+    let verified = verified.map_err(|error| DoesNotHold(does_not_hold(&error)))?;
     output.show(&verified, show)?;
     Ok(match verified.rerun {
         Rerun::Same => ExitCode::SUCCESS,
@@ -41,14 +49,34 @@ pub(super) fn verify(
     })
 }
 
-/// A key, or the one that a file holds.
-fn key(text: &str) -> Result<VerifierKey> {
-    if let Ok(key) = text.parse() {
-        return Ok(key);
+fn does_not_hold(error: &VerifyError) -> String {
+    format!("the proof does not hold: {error}")
+}
+
+/// The file's bytes; of one that is longer than any proof, just enough to see that.
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(FILE_LEN_MAX)?.saturating_add(1);
+    File::open(file)
+        .and_then(|opened| opened.take(most).read_to_end(&mut bytes))
+        .with_context(|| file.display().to_string())?;
+    Ok(bytes)
+}
+
+/// A key, or the one that a file holds. A log's signs notes, a witness's signs with the time: one
+/// can't stand for the other.
+fn key(text: &str, kind: KeyKind) -> Result<VerifierKey> {
+    let key: VerifierKey = if let Ok(key) = text.parse() {
+        key
+    } else {
+        let held = fs::read_to_string(text)
+            .with_context(|| format!("`{text}` is neither a key nor a file that can be read"))?;
+        held.trim().parse()?
+    };
+    if key.kind() != kind {
+        bail!("`{text}` is a key of another type: 1 for a log, 4 for a witness");
     }
-    let held = fs::read_to_string(text)
-        .with_context(|| format!("`{text}` is neither a key nor a file that can be read"))?;
-    Ok(held.trim().parse()?)
+    Ok(key)
 }
 
 fn note(file: &Path) -> Result<SignedNote> {

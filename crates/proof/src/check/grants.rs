@@ -216,6 +216,7 @@ fn same_as_record(grant: &Grant, record: &Record) -> Result<Result<(), &'static 
     let body = Body::of(record);
     let same = [
         ("task", record.event.task == Some(grant.task)),
+        ("task", body.parsed("task") == Ok(grant.task)),
         ("delegation", body.parsed("delegation") == Ok(grant.id)),
         (
             "agent",
