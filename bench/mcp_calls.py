@@ -132,4 +132,5 @@ def main():
     worlds.table(["calls", "a second", "CPU µs each", "p50 ms", "p95 ms", "p99 ms"], rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

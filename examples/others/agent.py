@@ -276,4 +276,5 @@ def main():
         print(json.dumps(done), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -18,8 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "story"))
 
 import world as worlds  # noqa: E402
-from world import (  # noqa: E402
-    Failed, World, check, free_port, quoted, say, stdlib, title)
+from remotes import keygen, manifest, start_with_endpoints  # noqa: E402
+from world import Failed, World, check, quoted, say, stdlib, title  # noqa: E402
 
 KILL_SECS_MAX = 10
 
@@ -54,26 +54,7 @@ def set_up(world):
     world.agent.mkdir(parents=True)
     for repo in (world.repo, world.other):
         make_repository(repo)
-    make_certificate(world)
-    worlds.write_config(world)
-    world.oauth_port, world.agents_port = free_port(), free_port()
-    world.issuer = f"https://localhost:{world.oauth_port}"
-    world.resource = f"https://localhost:{world.agents_port}"
-    tls = f'certificate = "{world.ca}"\nkey = "{world.dir}/home/web.key"\n'
-    with open(world.config, "a", encoding="utf-8") as config:
-        config.write(f"""
-[oauth]
-listen = "127.0.0.1:{world.oauth_port}"
-issuer = "{world.issuer}"
-resource = "{world.resource}"
-[oauth.tls]
-{tls}
-[gateway.agents]
-listen = "127.0.0.1:{world.agents_port}"
-[gateway.agents.tls]
-{tls}""")
-    worlds.init(world)
-    worlds.start(world)
+    start_with_endpoints(world)
 
 
 def make_repository(repo):
@@ -106,40 +87,6 @@ path = "{world.repo}"
 
 [[paths]]
 path = "{world.other}"
-""")
-    return path
-
-
-def make_certificate(world):
-    world.ca = world.dir / "web.pem"
-    key = world.dir / "home" / "web.key"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout",
-                    str(key), "-out", str(world.ca)], check=True, capture_output=True)
-    key.chmod(0o600)
-
-
-def keygen(world, name):
-    """A key that the agent makes and keeps; AIMS sees the public half."""
-    key = world.dir / "home" / f"{name}.json"
-    public = subprocess.run([world.peer_python, str(HERE / "agent.py"), "keygen", str(key)],
-                            check=True, capture_output=True, text=True).stdout
-    (world.dir / f"{name}.jwk").write_text(public)
-    return key
-
-
-def manifest(world, name, assurance="key_held"):
-    path = world.dir / f"{name}.agent.toml"
-    path.write_text(f"""\
-name = "{name}"
-owner = "alice"
-purpose = "reads a history from another place"
-environment = "development"
-
-[remote]
-assurance = "{assurance}"
-keys = ["{world.dir}/{name}.jwk"]
 """)
     return path
 
