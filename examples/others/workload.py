@@ -1,6 +1,7 @@
 """The SPIFFE Workload API, by clients and checkers that others wrote.
 
-`service.py` is an ordinary service: it is not started by AIMS, and asks by PyPI's `spiffe`. What it
+`service.py` is an ordinary service: it is not started by AIMS, and asks by PyPI's `spiffe`;
+`crates/workload/examples/spiffe_client.rs` is another, on the crate of that name. What the first
 gets is checked with PyPI's `pkilint`; rotation, withdrawal and attacks are seen from outside. Uses
 nothing else but the standard library and the command `aims`. Exits 0 only if everything that it
 says was seen.
@@ -137,6 +138,25 @@ def given(world):
           kind == "application/json" and uses == ["jwt-svid", "x509-svid"]
           and bundle["spiffe_sequence"] > 0 and bundle["spiffe_refresh_hint"] > 0, bundle)
     return told
+
+
+def another_client(world):
+    title(9, "The same by another client: the crate `spiffe`")
+    client = world.dir / "spiffe_client"
+    shutil.copy(world.options.rust_client, client)
+    world.aims("service", "add", "crate", "--manifest", manifest(
+        world, client, uid_of(world), "key_export = true\n"))
+    more = {"user": SERVICE_UID, "group": SERVICE_UID, "extra_groups": []}
+    done = subprocess.run([client], env={"SPIFFE_ENDPOINT_SOCKET": f"unix://{world.socket}"},
+                          capture_output=True, text=True, check=False, cwd="/",
+                          **(more if os.geteuid() == 0 else {}))
+    if done.returncode != 0:
+        raise Failed(f"the client: {done.stderr}")
+    told = json.loads(done.stdout)
+    check("an X.509-SVID and a JWT-SVID of the same identity, which validate",
+          {told["spiffe_id"], *told["jwt_ids"]} == {"spiffe://aims.local/service/crate"}
+          and told["same_bundle"] and told["chain"] == told["authorities"] == 1, told)
+    check("and the JWT-SVID not for another audience", not told["another_audience"], told)
 
 
 def linted(world, told):
@@ -296,7 +316,7 @@ def recorded(world):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ["--aims", "--world", "--venv"]:
+    for name in ["--aims", "--world", "--venv", "--rust-client"]:
         parser.add_argument(name, required=True)
     options, _ = parser.parse_known_args()
     world = prepared(options)
@@ -311,6 +331,7 @@ def main():
         replaced(world)
         ended(world)
         recorded(world)
+        another_client(world)
         print("\nEverything held.")
     except Failed as failure:
         print(f"\nfailed: {failure}\n{world.log_tail()}", file=sys.stderr)

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, fstatvfs};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock, fstatvfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Disk, DiskFile};
@@ -73,10 +73,13 @@ impl FsDisk {
             .open(dir.join(LOCK_NAME))
             .map_err(failed)?;
         match retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(Self {
-                dir: dir.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => {
+                forget_unwritten(dir).map_err(failed)?;
+                Ok(Self {
+                    dir: dir.to_owned(),
+                    _lock: lock,
+                })
+            }
             Err(Errno::WOULDBLOCK) => Err(DirLocked::InUse {
                 dir: dir.to_owned(),
             }),
@@ -179,6 +182,20 @@ impl DiskFile for FsFile {
         self.allocated = end;
         Ok(())
     }
+}
+
+/// A system that failed to write may still remember what never reached the disk, and call it
+/// clean. Forgotten, it is read anew, so that nothing is built on it.
+fn forget_unwritten(dir: &Path) -> io::Result<()> {
+    for entry in read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let file = options().open(entry.path())?;
+            file.sync_data()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }
 
 fn options() -> OpenOptions {
