@@ -47,18 +47,29 @@ impl fmt::Display for Object {
 /// where JSON has them, `\u00xx` in lower case for other control characters, the rest as it is.
 pub fn write_string(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')?;
-    for character in text.chars() {
-        match character {
-            '"' => out.write_str("\\\"")?,
-            '\\' => out.write_str("\\\\")?,
-            '\u{8}' => out.write_str("\\b")?,
-            '\t' => out.write_str("\\t")?,
-            '\n' => out.write_str("\\n")?,
-            '\u{c}' => out.write_str("\\f")?,
-            '\r' => out.write_str("\\r")?,
-            control if control < ' ' => write!(out, "\\u{:04x}", u32::from(control))?,
-            plain => out.write_char(plain)?,
+    let mut rest = text;
+    // What is escaped is ASCII, so a text can be taken apart there.
+    while let Some(at) = rest.bytes().position(is_escaped) {
+        let (plain, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.write_str(plain)?;
+        let mut characters = from.chars();
+        match characters.next() {
+            Some('"') => out.write_str("\\\"")?,
+            Some('\\') => out.write_str("\\\\")?,
+            Some('\u{8}') => out.write_str("\\b")?,
+            Some('\t') => out.write_str("\\t")?,
+            Some('\n') => out.write_str("\\n")?,
+            Some('\u{c}') => out.write_str("\\f")?,
+            Some('\r') => out.write_str("\\r")?,
+            Some(control) => write!(out, "\\u{:04x}", u32::from(control))?,
+            None => {}
         }
+        rest = characters.as_str();
     }
+    out.write_str(rest)?;
     out.write_char('"')
+}
+
+const fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
 }

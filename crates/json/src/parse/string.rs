@@ -9,13 +9,11 @@ impl Parser<'_> {
         let mut out = String::new();
         loop {
             let start = self.at;
-            while self
-                .peek()
-                .is_some_and(|b| b >= b' ' && b != b'"' && b != b'\\')
-            {
-                self.at += 1;
-            }
-            out.push_str(self.text.get(start..self.at).unwrap_or(""));
+            let rest = self.text.get(start..).unwrap_or("");
+            let ends = |b| b < b' ' || b == b'"' || b == b'\\';
+            let plain = rest.bytes().position(ends).unwrap_or(rest.len());
+            self.at += plain;
+            out.push_str(rest.get(..plain).unwrap_or(""));
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;

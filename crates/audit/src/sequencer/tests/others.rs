@@ -78,8 +78,8 @@ impl TileReader for Files {
 fn opened(note: &SignedNote, key: &str) -> Result<Checkpoint, NoteError> {
     let note = Note::from_bytes(note.to_string().as_bytes())?;
     let verifier = StandardVerifier::new(key).unwrap();
-    let (verified, others) = note.verify(&VerifierList::new(vec![Box::new(verifier)]))?;
-    assert_eq!((verified.len(), others.len()), (1, 0));
+    let (known, unknown) = note.verify(&VerifierList::new(vec![Box::new(verifier)]))?;
+    assert_eq!((known.len(), unknown.len()), (1, 0));
     Ok(Checkpoint::from_bytes(note.text()).unwrap())
 }
 
