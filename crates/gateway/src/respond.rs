@@ -160,6 +160,19 @@ pub(crate) fn challenge(error: &AuthnError, resource: &str) -> (StatusCode, Opti
     )
 }
 
+/// The challenge to a caller whose token does not carry enough (RFC 6750 §3.1). What would be enough
+/// is said by the body: a scope has no words for it.
+pub(crate) fn insufficient(resource: &str) -> Option<HeaderValue> {
+    let metadata = well_known(WellKnown::ProtectedResource, resource).unwrap_or_default();
+    let challenge = Challenge {
+        error: Some(ChallengeError::InsufficientScope),
+        description: Some("the token's authority or a policy does not allow this request"),
+        scope: None,
+        resource_metadata: &metadata,
+    };
+    HeaderValue::from_str(&challenge.header_value()).ok()
+}
+
 /// The answer to a caller who is not believed.
 pub(crate) fn unauthenticated(failure: &AuthnError, resource: &str) -> Response<Body> {
     let (status, header) = challenge(failure, resource);

@@ -278,6 +278,28 @@ async fn what_a_caller_may_not_see_is_not_there_and_strangers_are_not_believed()
 }
 
 #[tokio::test]
+async fn a_denied_request_is_challenged_for_more_without_a_scope() {
+    let (world, _server) = world().await;
+    let task = world.task(1, AUTHORITY);
+    let agent = Agent::new(&world, &task, 1);
+    let denied = send(
+        &agent,
+        request(&agent, "POST", "/http/model/v1/files", CHAT),
+    )
+    .await;
+    let challenge = denied.headers()[http::header::WWW_AUTHENTICATE].to_str();
+    let challenge = challenge.unwrap();
+    assert_eq!(denied.status(), 403);
+    assert!(challenge.starts_with("DPoP "), "{challenge}");
+    assert!(
+        challenge.contains(r#"error="insufficient_scope""#),
+        "{challenge}"
+    );
+    assert!(challenge.contains("resource_metadata="), "{challenge}");
+    assert!(!challenge.contains(" scope="), "{challenge}");
+}
+
+#[tokio::test]
 async fn a_policy_can_forbid_a_path_and_a_requirement_is_told() {
     let policy = r#"
         @id("requests") permit (principal, action == Action::"request", resource);

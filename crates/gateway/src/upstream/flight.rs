@@ -8,6 +8,7 @@ use aims_crypto::sha256;
 use aims_json::Object;
 use aims_links::Body;
 use aims_model::Upstream;
+use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -181,7 +182,12 @@ impl Begun {
             Refusal::Unaskable(needed, why) => Lesson::unaskable(needed, why),
         };
         let members = lesson.problem(self.action.decision, caller.token.task);
-        respond::problem(StatusCode::FORBIDDEN, NOT_ASKED, members)
+        let mut response = respond::problem(StatusCode::FORBIDDEN, NOT_ASKED, members);
+        let resource = self.setting.asked.target.resource(&core.config.resource);
+        if let Some(challenge) = respond::insufficient(&resource) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 
     /// Asks the upstream, hands its answer back as it comes, and records how it ended.
