@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use aims_authority::Authority;
-use aims_crypto::{Alg, PublicKey, SigningKey};
+use aims_crypto::{Alg, PublicKey, Signer, SigningKey};
 use aims_decision::{ChainKeys, Presented, VerifiedChain, verify_chain};
 use aims_jose::{SigningHeader, Thumbprint, sign};
 use aims_json::{Limits, parse};
 use aims_model::grant::{
-    CONSENT_TYP, Chain, Consent, DELEGATION_TYP, DelegationRequest, Delegator, GRANT_TYP, Grant,
+    CONSENT_TYP, Consent, DELEGATION_TYP, DelegationRequest, Delegator, GRANT_TYP, Grant,
     grant_digest,
 };
-use aims_oauth::WorkloadIdentityClaims;
-use aims_types::{Digest, Id, Name, Person, Revision, Timestamp};
+use aims_oauth::{Chain, WorkloadIdentityClaims};
+use aims_types::{Digest, Id, Kind, Name, Person, Revision, Timestamp};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_secs(1_795_000_000);
 const HOUR: Duration = Duration::from_hours(1);
@@ -157,7 +157,7 @@ pub(crate) fn agent(hop: usize) -> Name {
     format!("agent-{hop}").parse().unwrap()
 }
 
-fn id<K>(base: usize, hop: usize) -> Id<K> {
+fn id<K: Kind>(base: usize, hop: usize) -> Id<K> {
     Id::from_u128((base + hop) as u128)
 }
 
