@@ -22,7 +22,7 @@ struct Connection {
 }
 
 impl Carrier {
-    /// A connection that is open until [`Carrier::close`], and ends soon after `reset`.
+    /// A connection that is open until `close`, and ends soon after `reset`.
     pub fn new(reset: CancellationToken) -> Self {
         let kept = Mutex::new(Some(Vec::new()));
         Self(Arc::new(Connection { reset, kept }))
