@@ -785,7 +785,7 @@ def keys_at_rest(world, keys):
 
 
 def model(world):
-    title(8, "Ask: a model behind the door, with a key that the agent never has")
+    title(9, "Ask: a model behind the door, with a key that the agent never has")
     refused = world.aims("upstream", "add", "model", "--manifest", model_manifest(world),
                          "--secret-file", model_manifest(world), expect=None, quiet=True)
     check("a manifest is no key", refused.returncode != 0, refused)
@@ -866,7 +866,7 @@ def rotate(world, task, keys, said):
 
 
 def tell(world, task):
-    title(9, "Tell: the whole task as a tree; everything recorded is verified")
+    title(10, "Tell: the whole task as a tree; everything recorded is verified")
     text = world.show("trace", task)
     for word in ("alice", "release-notes", "git_log", "refused", "denied", "permit", "ended"):
         check(f"the trace tells of {word}", word in text, text)
