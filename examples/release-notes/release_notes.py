@@ -162,6 +162,10 @@ def ask_model(order):
         say(step=label, decision="denied", status=refused.code, message=problem["detail"],
             data=problem)
         return
+    except OSError as broken:
+        # What was cut off is reset, and takes along what was not read yet.
+        say(step=label, decision="cut", message=f"{type(broken).__name__}", text="")
+        return
     with answer:
         text, headers, done = "", dict(answer.headers), not order.get("stream")
         try:
