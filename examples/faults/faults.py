@@ -365,8 +365,14 @@ def ownership(world):
     deadline = time.monotonic() + 60
     while accounted(world) == before and time.monotonic() < deadline:
         time.sleep(0.2)
-    check("what the lost one may have spent is left again, once its log is here",
-          accounted(world) > before)
+    check("the log of the lost one is all here", accounted(world) > before)
+    say("what it may have spent and did not is left again for the owner after this one:")
+    world.by_name["gateway-0"].terminate()
+    world.by_name["gateway-0"].wait(30)
+    last = spender.spend(1, most=1, threads=1, hold_ms=0)
+    last.wait_for("ok")
+    world.start_point("gateway-0")
+    linked(world, 4)
     spender.settle()
 
 
