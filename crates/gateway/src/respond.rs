@@ -160,8 +160,8 @@ pub(crate) fn challenge(error: &AuthnError, resource: &str) -> (StatusCode, Opti
     )
 }
 
-/// The challenge to a caller whose token does not carry enough (RFC 6750 §3.1). What would be enough
-/// is said by the body: a scope has no words for it.
+/// The challenge to a caller whose token does not carry enough (RFC 6750 §3.1). What would be
+/// enough is said by the body: a scope has no words for it.
 pub(crate) fn insufficient(resource: &str) -> Option<HeaderValue> {
     let metadata = well_known(WellKnown::ProtectedResource, resource).unwrap_or_default();
     let challenge = Challenge {
