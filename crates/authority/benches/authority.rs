@@ -25,7 +25,7 @@ fn authority(details: usize, directory: &str, most: u32, depth: usize) -> Author
         format!(
             r#"{{"type":"mcp_tool","server":"files-{n}","actions":["read","write"],"arguments":{{
                 "path":{{"path_prefix":"{directory}"}},
-                "amount":{{"range":{{"min":0,"max":{most}}}}},
+                "amount":{{"range":{{"min":"0","max":"{most}"}}}},
                 "labels":{{"subset_of":["a","b","c"],"optional":true}},
                 "mode":{{"one_of":["append","replace"]}}}}}}"#
         )

@@ -15,13 +15,6 @@ use divan::counter::ItemsCount;
 const WAITING: &[usize] = &[1, 16, 64, 256];
 /// About what an intent takes.
 const RECORD: [u8; 1024] = [b'r'; 1024];
-const LIMITS: Limits = Limits {
-    segment_bytes: 16 << 20,
-    quota_bytes: 4 << 30,
-    reserve_bytes: 1 << 20,
-    queue_len: 1024,
-};
-
 fn main() {
     divan::main();
 }
@@ -29,7 +22,7 @@ fn main() {
 #[divan::bench(args = WAITING, sample_count = 200, sample_size = 1)]
 fn records(bencher: Bencher<'_, '_>, waiting: usize) {
     let folder = tempfile::tempdir_in(".").unwrap();
-    let (wal, _) = Wal::open(folder.path(), LIMITS).unwrap();
+    let (wal, _) = Wal::open(folder.path(), Limits::default()).unwrap();
     bencher.counter(ItemsCount::new(waiting)).bench_local(|| {
         let append = |_| wal.append(Class::Intent, |_, _| RECORD.to_vec());
         let tickets: Vec<_> = (0..waiting).map(append).collect();

@@ -170,7 +170,7 @@ fn authority(hop: usize, hops: usize) -> Authority {
     let (below, uses, depth) = ("/a".repeat(hop), 1000 - hop, hops - hop);
     let text = format!(
         r#"{{"authorization_details":[{{"type":"mcp_tool","server":"lab","actions":["run"],
-            "arguments":{{"n":{{"range":{{"min":0,"max":9}}}},
+            "arguments":{{"n":{{"range":{{"min":"0","max":"9"}}}},
             "path":{{"path_prefix":"/srv{below}"}}}}}}],
             "limits":{{"uses":{uses},"depth":{depth}}}}}"#
     );

@@ -41,7 +41,8 @@ fn value(text: &str) -> Value {
 
 /// Policies about other agents, some of which can't be told apart by their scope, and one permit.
 fn policies(count: usize) -> PolicySet {
-    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#;
+    let schema =
+        r#"{"type":"object","properties":{"n":{"type":"integer"},"path":{"type":"string"}}}"#;
     let servers = vec![ServerTools {
         server: "lab".parse().unwrap(),
         tools: vec![ToolShape {
