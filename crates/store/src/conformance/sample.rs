@@ -21,8 +21,8 @@ use super::outcome::Outcome;
 use crate::{Store, StoredGrant};
 
 /// Text with accents, an emoji of several code points, right-to-left letters, quotes, a character
-/// beyond the first plane, and one that only JSON needs to escape.
-pub(super) const LETTERS: &str = "é e\u{301} 👩‍🚒 שלום \"'`\\ 𝔸 \u{ffff} % _ ; -- \u{2028}";
+/// beyond the first plane, one that is none, and what SQL reads as its own.
+pub(super) const LETTERS: &str = "é e\u{301} 👩‍🚒 שלום \"'`\\ 𝔸 \u{ffff} % _ ; --";
 
 pub(super) const fn at(secs: u64) -> Timestamp {
     Timestamp::from_unix_secs(1_795_000_000 + secs)
@@ -112,7 +112,7 @@ pub(super) fn server(n: u128) -> Outcome<ToolServer> {
             name: "read".to_owned(),
             digest: digest("tool", n),
             input_schema: r#"{"type":"object"}"#.to_owned(),
-            description: format!("two\nlines, a tab\t, a NUL \0 and {LETTERS}"),
+            description: format!("two\nlines, a tab\t, a NUL \0, a \u{2028} and {LETTERS}"),
         }],
         registered_at: at(3),
     })
