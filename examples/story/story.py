@@ -506,8 +506,8 @@ def end(world, task):
 
 
 def deadline(world):
-    task = start_task(world, secs=12)
-    events, _ = run(world, task, {"late": time.time() + 12.5, "repo": str(world.repo)})
+    task = start_task(world, secs=20)
+    events, _ = run(world, task, {"late": time.time() + 20.5, "repo": str(world.repo)})
     by_step = {event["step"]: event for event in events if "decision" in event}
     check("before the deadline: permitted",
           by_step["before the deadline"]["decision"] == "permitted", events)

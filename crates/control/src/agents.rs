@@ -12,9 +12,7 @@ use aims_store::Txn;
 use aims_types::{Cx, Revision};
 
 pub use list::ListAgentsError;
-pub use register::{
-    AGENT_KEYS_MAX, EVIDENCE_LEN_MAX, Proof, RegisterAgent, RegisterAgentError, SHARED_NAMES,
-};
+pub use register::{AGENT_KEYS_MAX, EVIDENCE_LEN_MAX, Proof, RegisterAgent, RegisterAgentError};
 pub use stage::ChangeStageError;
 
 use crate::kill;

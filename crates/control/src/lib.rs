@@ -41,6 +41,7 @@ mod authenticate;
 mod chain;
 mod delegations;
 mod fault;
+mod identity;
 mod init;
 mod instances;
 mod joins;
@@ -75,7 +76,7 @@ mod upstreams;
 pub use access::AccessError;
 pub use agents::{
     AGENT_KEYS_MAX, ChangeStageError, EVIDENCE_LEN_MAX, ListAgentsError, Proof, RegisterAgent,
-    RegisterAgentError, SHARED_NAMES,
+    RegisterAgentError,
 };
 pub use approvals::{
     ANSWER_AGE_SECS_MAX, ANSWER_LEN_MAX, APPROVALS_LISTED_MAX, APPROVALS_OPEN_MAX,
@@ -84,6 +85,7 @@ pub use approvals::{
 pub use authenticate::AuthnError;
 pub use delegations::{DELEGATION_AGE_SECS_MAX, DELEGATION_LEN_MAX};
 pub use fault::{Fault, Refused};
+pub use identity::{IdentityError, SHARED_NAMES};
 pub use init::{AUTHORITY_LIFE, Init, InitError, Initialised, initialise};
 pub use instances::WIT_TTL_SECS;
 pub use joins::{AllowJoinError, AllowedJoin, JoinGatewayError, JoinNodeError};

@@ -12,6 +12,7 @@ mod delegations;
 mod doors;
 mod erase;
 mod events;
+mod identity;
 mod init;
 mod instances;
 mod joins;

@@ -111,8 +111,6 @@ const STATUSES: &[(&str, StatusCode)] = &[
     ("invalid_transition", StatusCode::CONFLICT),
     ("key_taken", StatusCode::CONFLICT),
     ("last_operator", StatusCode::CONFLICT),
-    ("name_of_agent", StatusCode::CONFLICT),
-    ("name_of_server", StatusCode::CONFLICT),
     ("name_taken", StatusCode::CONFLICT),
     ("no_owner", StatusCode::CONFLICT),
     ("other_agent", StatusCode::CONFLICT),

@@ -11,6 +11,7 @@ use aims_store::Reader;
 use aims_types::{self as types, Id, Name};
 
 use super::register::{AGENT_KEYS_MAX, EVIDENCE_LEN_MAX, Proof, RegisterAgentError};
+use crate::identity::IdentityError;
 use crate::keyring::parse_jwk;
 use crate::recording::{shown, value};
 
@@ -114,10 +115,8 @@ async fn own_service(
 fn check_evidence(evidence: &Expected) -> Result<(), RegisterAgentError> {
     let hint = "which program must be seen, by path and digest";
     if evidence.program.path.is_empty() {
-        return Err(RegisterAgentError::Missing {
-            field: "evidence",
-            hint,
-        });
+        let field = "evidence";
+        return Err(IdentityError::Missing { field, hint }.into());
     }
     let refused = |why: String| Err(RegisterAgentError::Evidence(why));
     if evidence.files.len() > EVIDENCE_ITEMS_MAX || evidence.trees.len() > EVIDENCE_ITEMS_MAX {

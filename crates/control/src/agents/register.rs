@@ -3,16 +3,17 @@
 use aims_crypto::PublicKey;
 use aims_json::Object;
 use aims_model::agent::Stage;
-use aims_model::{Agent, EventKind, Expected, KeyOwner, KeyPurpose, Person, Role, TextError};
-use aims_store::{Error, Reader, Txn};
-use aims_types::{Cx, Name, NameError};
+use aims_model::{Agent, EventKind, Expected, KeyOwner, KeyPurpose, Person, TextError};
+use aims_store::{Error, Txn};
+use aims_types::{Cx, NameError};
 
 use super::proof::{Admitted, admitted};
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::identity::{self, IdentityError, Kind, given};
 use crate::init::key_body;
 use crate::keyring::{BadKey, enrolled};
-use crate::recording::{Attempt, event, shown, value};
+use crate::recording::{Attempt, event, value};
 use crate::{Committed, ControlPlane, Fault};
 
 /// Longest canonical form of registered evidence, in bytes: it has to fit into a record.
@@ -20,24 +21,6 @@ pub const EVIDENCE_LEN_MAX: usize = 32 << 10;
 
 /// Most keys of an agent that holds its own: the present one, and those that follow it.
 pub const AGENT_KEYS_MAX: usize = 4;
-
-/// Names that say nothing about whose identity it is: accounts that many share.
-pub const SHARED_NAMES: [&str; 14] = [
-    "admin",
-    "administrator",
-    "agent",
-    "aims",
-    "bot",
-    "default",
-    "guest",
-    "nobody",
-    "robot",
-    "root",
-    "service",
-    "shared",
-    "system",
-    "user",
-];
 
 /// An agent to be registered. What is missing is refused with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,41 +67,9 @@ pub enum RegisterAgentError {
     /// Who asks may not.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The name is not a name.
+    /// The name is not its own, or nobody answers for it, or something is not said.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name is or was an agent's.
-    #[error("`{name}` is the name of an agent that is {stage}; names are never used again")]
-    NameTaken {
-        /// The name.
-        name: Name,
-        /// Where that agent stands.
-        stage: &'static str,
-    },
-    /// The identity is somebody else's, or shared (R3).
-    #[error("`{name}` is {of}; an agent needs an identity of its own: choose another name")]
-    BorrowedIdentity {
-        /// The name.
-        name: Name,
-        /// Whose it is.
-        of: &'static str,
-    },
-    /// A mandatory field is missing (R5).
-    #[error("the {field} is missing: say {hint}")]
-    Missing {
-        /// `owner`, `purpose`, `environment` or `evidence`.
-        field: &'static str,
-        /// What to say.
-        hint: &'static str,
-    },
-    /// The owner is not an enrolled person who can answer for it.
-    #[error("`{owner}` can't own an agent: {why}; name an operator or member")]
-    Owner {
-        /// Who was named.
-        owner: String,
-        /// Why not.
-        why: &'static str,
-    },
+    Identity(#[from] IdentityError),
     /// The purpose is not a line of words.
     #[error("the purpose: {0}")]
     Purpose(#[from] TextError),
@@ -162,16 +113,7 @@ impl Refused for RegisterAgentError {
     fn code(&self) -> &'static str {
         match self {
             Self::Access(error) => error.code(),
-            Self::Name(_) => "bad_name",
-            Self::NameTaken { .. } => "name_taken",
-            Self::BorrowedIdentity { .. } => "borrowed_identity",
-            Self::Missing { field, .. } => match *field {
-                "owner" => "missing_owner",
-                "purpose" => "missing_purpose",
-                "environment" => "missing_environment",
-                _ => "missing_evidence",
-            },
-            Self::Owner { .. } => "bad_owner",
+            Self::Identity(error) => error.code(),
             Self::Purpose(_) => "bad_purpose",
             Self::Environment(_) => "bad_environment",
             Self::Evidence(_) => "bad_evidence",
@@ -209,11 +151,8 @@ async fn register(
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
-    let name: Name = request.name.parse()?;
-    refuse_used_name(txn.as_mut(), &name).await?;
-    refuse_borrowed_identity(txn.as_mut(), &name).await?;
-    let owner = given("owner", request.owner, "who answers for it")?;
-    let owner = owner_of(txn.as_mut(), &owner).await?;
+    let name = identity::own_name(txn.as_mut(), Kind::Agent, &request.name).await?;
+    let owner = identity::owner(txn.as_mut(), request.owner).await?;
     let purpose = given("purpose", request.purpose, "what it is for")?.parse()?;
     let environment = given("environment", request.environment, "where it runs")?;
     let Admitted {
@@ -284,69 +223,4 @@ async fn insert(
     }
     events.insert(0, event(cx, EventKind::AgentRegistered, body));
     Ok(txn.commit(events).await?)
-}
-
-async fn refuse_used_name(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterAgentError> {
-    match reader.agent_by_name(name).await? {
-        None => Ok(()),
-        Some(agent) => Err(RegisterAgentError::NameTaken {
-            name: name.clone(),
-            stage: agent.stage.as_str(),
-        }),
-    }
-}
-
-/// Refuses the identity of a person, a tool server or a service, and identities that many share
-/// (R3).
-async fn refuse_borrowed_identity(
-    reader: &mut dyn Reader,
-    name: &Name,
-) -> Result<(), RegisterAgentError> {
-    let borrowed = |of| RegisterAgentError::BorrowedIdentity {
-        name: name.clone(),
-        of,
-    };
-    if SHARED_NAMES.contains(&name.as_str()) {
-        return Err(borrowed("an account that many share"));
-    }
-    if reader.person_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of a person"));
-    }
-    if reader.server_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of a tool server"));
-    }
-    if reader.service_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of a service"));
-    }
-    if reader.upstream_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of an upstream"));
-    }
-    Ok(())
-}
-
-fn given(
-    field: &'static str,
-    text: Option<String>,
-    hint: &'static str,
-) -> Result<String, RegisterAgentError> {
-    let given = text.filter(|text| !text.trim().is_empty());
-    given.ok_or(RegisterAgentError::Missing { field, hint })
-}
-
-async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, RegisterAgentError> {
-    let refused = |why| RegisterAgentError::Owner {
-        owner: shown(text),
-        why,
-    };
-    let person = match (text.parse(), text.parse::<Name>()) {
-        (Ok(id), _) => reader.person(id).await?,
-        (Err(_), Ok(name)) => reader.person_by_name(&name).await?,
-        (Err(_), Err(_)) => None,
-    };
-    match person {
-        None => Err(refused("nobody with this name or id is enrolled")),
-        Some(person) if person.removed_at.is_some() => Err(refused("the person was removed")),
-        Some(person) if person.role == Role::Auditor => Err(refused("an auditor changes nothing")),
-        Some(person) => Ok(person),
-    }
 }

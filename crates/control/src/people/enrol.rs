@@ -1,10 +1,11 @@
 //! Enrolling a person with a key.
 
 use aims_model::{KeyOwner, KeyPurpose, Person, Role};
-use aims_types::{Cx, NameError};
+use aims_types::Cx;
 
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::identity::{self, IdentityError, Kind};
 use crate::init::key_enrolled;
 use crate::keyring::{BadKey, enrolled, parse_jwk};
 use crate::people::enrolled_event;
@@ -28,18 +29,9 @@ pub enum EnrolPersonError {
     /// Who asks may not.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The name is not a name.
+    /// The name is not theirs alone.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name is or was somebody's.
-    #[error("`{0}` is or was the name of a person; names are never used again")]
-    NameTaken(String),
-    /// The name is an agent's; who is meant has to be clear.
-    #[error("`{0}` is or was the name of an agent; choose another name")]
-    NameOfAgent(String),
-    /// The name is a tool server's.
-    #[error("`{0}` is the name of a tool server; choose another name")]
-    NameOfServer(String),
+    Identity(#[from] IdentityError),
     /// The key can't be used.
     #[error(transparent)]
     Key(#[from] BadKey),
@@ -57,10 +49,7 @@ impl Refused for EnrolPersonError {
     fn code(&self) -> &'static str {
         match self {
             Self::Access(error) => error.code(),
-            Self::Name(_) => "bad_name",
-            Self::NameTaken(_) => "name_taken",
-            Self::NameOfAgent(_) => "name_of_agent",
-            Self::NameOfServer(_) => "name_of_server",
+            Self::Identity(error) => error.code(),
             Self::Key(_) => "bad_key",
             Self::KeyTaken => "key_taken",
             Self::Internal(_) => INTERNAL,
@@ -95,20 +84,11 @@ async fn enrol(
     let public = parse_jwk(&request.jwk)?;
     let person = Person {
         id: cx.id()?,
-        name: request.name.parse()?,
+        name: identity::own_name(txn.as_mut(), Kind::Person, &request.name).await?,
         role: request.role,
         enrolled_at: cx.now,
         removed_at: None,
     };
-    if txn.person_by_name(&person.name).await?.is_some() {
-        return Err(EnrolPersonError::NameTaken(request.name));
-    }
-    if txn.agent_by_name(&person.name).await?.is_some() {
-        return Err(EnrolPersonError::NameOfAgent(request.name));
-    }
-    if txn.server_by_name(&person.name).await?.is_some() {
-        return Err(EnrolPersonError::NameOfServer(request.name));
-    }
     let key = enrolled(
         &public,
         KeyPurpose::Person,

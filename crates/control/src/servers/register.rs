@@ -6,11 +6,11 @@ use aims_json::{Object, Value};
 use aims_links::InspectError;
 use aims_model::server::TOOLS_MAX;
 use aims_model::{EventKind, ServerSpec, TextError, ToolPin, ToolServer};
-use aims_store::Reader;
-use aims_types::{Cx, Name, NameError};
+use aims_types::Cx;
 
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::identity::{self, IdentityError, Kind};
 use crate::recording::{Attempt, event, shown, value};
 use crate::rules::{self, RulesError};
 use crate::{Committed, ControlPlane, Fault};
@@ -32,15 +32,9 @@ pub enum RegisterServerError {
     /// Who asks may not.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The name is not a name.
+    /// The name is not its own.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name is a tool server's.
-    #[error("there is a tool server `{0}` already; names are never used again")]
-    NameTaken(Name),
-    /// The name is or was that of a person, an agent or an upstream (R3).
-    #[error("`{0}` is the name of a person, an agent or an upstream; choose another name")]
-    BorrowedIdentity(Name),
+    Identity(#[from] IdentityError),
     /// The purpose is not a line of words.
     #[error("the purpose: {0}")]
     Purpose(#[from] TextError),
@@ -70,9 +64,7 @@ impl Refused for RegisterServerError {
     fn code(&self) -> &'static str {
         match self {
             Self::Access(error) => error.code(),
-            Self::Name(_) => "bad_name",
-            Self::NameTaken(_) => "name_taken",
-            Self::BorrowedIdentity(_) => "borrowed_identity",
+            Self::Identity(error) => error.code(),
             Self::Purpose(_) => "bad_purpose",
             Self::Spec(_) => "bad_spec",
             Self::NoGateway => "no_gateway",
@@ -106,13 +98,11 @@ async fn register(
     cx: &Cx,
     request: RegisterServer,
 ) -> Result<Committed<ToolServer>, RegisterServerError> {
-    let name: Name = {
+    let name = {
         // Nothing is started for somebody who may not register it.
         let mut reader = plane.store().read().await?;
         Operator::admit(cx, reader.as_mut()).await?;
-        let name = request.name.parse()?;
-        refuse_taken(reader.as_mut(), &name).await?;
-        name
+        identity::own_name(reader.as_mut(), Kind::Server, &request.name).await?
     };
     let purpose = request.purpose.parse()?;
     check_spec(&request.spec)?;
@@ -126,7 +116,7 @@ async fn register(
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
-    refuse_taken(txn.as_mut(), &name).await?;
+    let name = identity::own_name(txn.as_mut(), Kind::Server, name.as_str()).await?;
     let server = ToolServer {
         id: cx.id()?,
         name,
@@ -145,20 +135,6 @@ async fn register(
     txn.commit(vec![event(cx, EventKind::ServerRegistered, body)])
         .await?;
     Ok(plane.published(server, revision).await)
-}
-
-async fn refuse_taken(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterServerError> {
-    if reader.server_by_name(name).await?.is_some() {
-        return Err(RegisterServerError::NameTaken(name.clone()));
-    }
-    // As agents and people may not take the names of servers and of each other.
-    if reader.agent_by_name(name).await?.is_some()
-        || reader.person_by_name(name).await?.is_some()
-        || reader.upstream_by_name(name).await?.is_some()
-    {
-        return Err(RegisterServerError::BorrowedIdentity(name.clone()));
-    }
-    Ok(())
 }
 
 fn check_spec(spec: &ServerSpec) -> Result<(), RegisterServerError> {

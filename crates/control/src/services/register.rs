@@ -3,13 +3,13 @@
 use aims_json::Object;
 use aims_model::evidence::{ARGUMENT_LEN_MAX, Measured};
 use aims_model::service::{CGROUP_LEN_MAX, Stage};
-use aims_model::{Assurance, EventKind, KeyPurpose, Person, Role, Service, TextError};
+use aims_model::{Assurance, EventKind, KeyPurpose, Person, Service, TextError};
 use aims_store::{Reader, Txn};
-use aims_types::{Cx, Id, Name, NameError, Node};
+use aims_types::{Cx, Id, Node};
 
 use crate::access::{AccessError, Operator};
-use crate::agents::SHARED_NAMES;
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::identity::{self, IdentityError, Kind, given};
 use crate::joins::{is_enrolled_node, node_of};
 use crate::recording::{Attempt, event, shown, value};
 use crate::{Committed, ControlPlane, Fault};
@@ -41,47 +41,15 @@ pub enum RegisterServiceError {
     /// Who asks may not.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The name is not a name.
+    /// The name is not its own, or nobody answers for it, or something is not said.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name is or was a service's.
-    #[error("`{name}` is the name of a service that is {stage}; names are never used again")]
-    NameTaken {
-        /// The name.
-        name: Name,
-        /// Where that service stands.
-        stage: &'static str,
-    },
-    /// The identity is somebody else's, or shared.
-    #[error("`{name}` is {of}; a service needs an identity of its own: choose another name")]
-    BorrowedIdentity {
-        /// The name.
-        name: Name,
-        /// Whose it is.
-        of: &'static str,
-    },
-    /// A mandatory field is missing.
-    #[error("the {field} is missing: say {hint}")]
-    Missing {
-        /// `owner` or `purpose`.
-        field: &'static str,
-        /// What to say.
-        hint: &'static str,
-    },
+    Identity(#[from] IdentityError),
     /// Nobody said that keys may leave the node.
     #[error(
         "a service gets its private key in the open, where every process of its user can read it; \
          say `key_export = true` if that is wanted, or run an agent with `aims run` instead"
     )]
     NoKeyExport,
-    /// The owner is not an enrolled person who can answer for it.
-    #[error("`{owner}` can't own a service: {why}; name an operator or member")]
-    Owner {
-        /// Who was named.
-        owner: String,
-        /// Why not.
-        why: &'static str,
-    },
     /// There is no such node, or it is not clear which.
     #[error("{0}; `aims point list` shows the nodes")]
     Node(String),
@@ -102,15 +70,8 @@ impl Refused for RegisterServiceError {
     fn code(&self) -> &'static str {
         match self {
             Self::Access(error) => error.code(),
-            Self::Name(_) => "bad_name",
-            Self::NameTaken { .. } => "name_taken",
-            Self::BorrowedIdentity { .. } => "borrowed_identity",
-            Self::Missing { field, .. } => match *field {
-                "owner" => "missing_owner",
-                _ => "missing_purpose",
-            },
+            Self::Identity(error) => error.code(),
             Self::NoKeyExport => "missing_key_export",
-            Self::Owner { .. } => "bad_owner",
             Self::Node(_) => "bad_node",
             Self::Purpose(_) => "bad_purpose",
             Self::Evidence(_) => "bad_evidence",
@@ -143,13 +104,11 @@ async fn register(
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
-    let name: Name = request.name.parse()?;
-    refuse_taken(txn.as_mut(), &name).await?;
+    let name = identity::own_name(txn.as_mut(), Kind::Service, &request.name).await?;
     if !request.key_export {
         return Err(RegisterServiceError::NoKeyExport);
     }
-    let owner = given("owner", request.owner, "who answers for it")?;
-    let owner = owner_of(txn.as_mut(), &owner).await?;
+    let owner = identity::owner(txn.as_mut(), request.owner).await?;
     let purpose = given("purpose", request.purpose, "what it is for")?.parse()?;
     let node = node(txn.as_mut(), request.node.as_deref()).await?;
     check_evidence(&request.executable, request.cgroup.as_deref())?;
@@ -197,60 +156,6 @@ async fn insert(
     }
     let event = event(cx, EventKind::ServiceRegistered, body);
     Ok(txn.commit(vec![event]).await?)
-}
-
-/// Refuses a name that is or was anybody's: who reads a name must not have to ask of what.
-async fn refuse_taken(reader: &mut dyn Reader, name: &Name) -> Result<(), RegisterServiceError> {
-    if let Some(service) = reader.service_by_name(name).await? {
-        return Err(RegisterServiceError::NameTaken {
-            name: name.clone(),
-            stage: service.stage.as_str(),
-        });
-    }
-    let borrowed = |of| RegisterServiceError::BorrowedIdentity {
-        name: name.clone(),
-        of,
-    };
-    if SHARED_NAMES.contains(&name.as_str()) {
-        return Err(borrowed("an account that many share"));
-    }
-    if reader.agent_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of an agent"));
-    }
-    if reader.person_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of a person"));
-    }
-    if reader.server_by_name(name).await?.is_some() {
-        return Err(borrowed("the name of a tool server"));
-    }
-    Ok(())
-}
-
-fn given(
-    field: &'static str,
-    text: Option<String>,
-    hint: &'static str,
-) -> Result<String, RegisterServiceError> {
-    let given = text.filter(|text| !text.trim().is_empty());
-    given.ok_or(RegisterServiceError::Missing { field, hint })
-}
-
-async fn owner_of(reader: &mut dyn Reader, text: &str) -> Result<Person, RegisterServiceError> {
-    let refused = |why| RegisterServiceError::Owner {
-        owner: shown(text),
-        why,
-    };
-    let person = match (text.parse(), text.parse::<Name>()) {
-        (Ok(id), _) => reader.person(id).await?,
-        (Err(_), Ok(name)) => reader.person_by_name(&name).await?,
-        (Err(_), Err(_)) => None,
-    };
-    match person {
-        None => Err(refused("nobody with this name or id is enrolled")),
-        Some(person) if person.removed_at.is_some() => Err(refused("the person was removed")),
-        Some(person) if person.role == Role::Auditor => Err(refused("an auditor changes nothing")),
-        Some(person) => Ok(person),
-    }
 }
 
 /// The node that is named; where none is named, the only one that there is.

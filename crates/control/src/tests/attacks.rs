@@ -1,6 +1,5 @@
 //! What somebody with a part of the secrets tries.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aims_links::{Control, TokenCall};
@@ -178,36 +177,6 @@ async fn nothing_is_issued_for_a_suspended_agent_or_a_removed_person() {
         let asked = world.plane.run_request(&cx, launch(running.task)).await;
         assert!(asked.is_err());
         assert!(world.records_of(EventKind::TokenIssued).await.is_empty());
-    }
-}
-
-#[tokio::test]
-async fn a_name_belongs_to_one_kind_of_principal() {
-    let (world, _) = World::ready().await;
-    let (plane, cx) = (&world.plane, world.cx(&world.operator));
-    for (name, code) in [
-        ("git", "name_taken"),
-        ("notes", "borrowed_identity"),
-        ("mia", "borrowed_identity"),
-    ] {
-        let inspections = world.gateway.inspections.load(Ordering::SeqCst);
-        let refused = plane.server_register(&cx, server(name)).await.unwrap_err();
-        assert_eq!(refused.code(), code, "{name}");
-        let after = world.gateway.inspections.load(Ordering::SeqCst);
-        assert_eq!(after, inspections, "nothing is started for it");
-    }
-    for (name, code) in [("notes", "name_of_agent"), ("git", "name_of_server")] {
-        let person = EnrolPerson {
-            name: name.to_owned(),
-            role: Role::Member,
-            jwk: jwk(&new_key()),
-        };
-        let refused = plane.person_enrol(&cx, person).await.unwrap_err();
-        assert_eq!(refused.code(), code, "{name}");
-    }
-    for name in ["mia", "olga", "git", "root"] {
-        let refused = plane.agent_register(&cx, agent(name, "mia")).await;
-        assert_eq!(refused.unwrap_err().code(), "borrowed_identity", "{name}");
     }
 }
 

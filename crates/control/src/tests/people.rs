@@ -29,7 +29,7 @@ async fn names_and_keys_are_enrolled_once_for_ever() {
     for (request, code) in [
         (person("mia", fresh()), "name_taken"),
         (person("olga", fresh()), "name_taken"),
-        (person("notes", fresh()), "name_of_agent"),
+        (person("notes", fresh()), "borrowed_identity"),
         (person("No", fresh()), "bad_name"),
         (person("new", jwk(&mia.key)), "key_taken"),
         (person("new", jwk(&world.node.key)), "key_taken"),

@@ -14,7 +14,7 @@ use aims_types::{Actor, Digest, Id, Instance};
 use aims_x509::{Bundle, CaCertificate, SvidRequest, verify_svid};
 
 use super::kill::killing;
-use super::world::{World, agent, new_key, text};
+use super::world::{World, new_key, text};
 use crate::{
     AUDIENCE_LEN_MAX, AUDIENCES_MAX, Refused, RegisterService, SERVICE_JWT_LIFE, SERVICE_X509_LIFE,
     STRANGERS_RECORDED_MAX, bundle_document,
@@ -100,26 +100,6 @@ async fn keys_are_exported_only_where_that_is_said() {
     let cx = world.cx(&world.operator);
     let done = world.plane.service_register(&cx, silent);
     assert_eq!(done.await.unwrap_err().code(), "missing_key_export");
-}
-
-#[tokio::test]
-async fn a_service_and_an_agent_never_share_a_name() {
-    let world = with_mail().await;
-    let cx = world.cx(&world.operator);
-    for (name, code) in [
-        ("notes", "borrowed_identity"),
-        ("mia", "borrowed_identity"),
-        ("git", "borrowed_identity"),
-        ("root", "borrowed_identity"),
-        ("mail", "name_taken"),
-        ("agent/notes", "bad_name"),
-        ("../agent/notes", "bad_name"),
-    ] {
-        let done = world.plane.service_register(&cx, service(&world, name));
-        assert_eq!(done.await.unwrap_err().code(), code, "{name}");
-    }
-    let done = world.plane.agent_register(&cx, agent("mail", "mia")).await;
-    assert_eq!(done.unwrap_err().code(), "borrowed_identity");
 }
 
 #[tokio::test]

@@ -124,9 +124,6 @@ async fn what_can_not_be_an_upstream_is_refused_and_names_are_taken_for_ever() {
     world.plane.upstream_retire(&cx, &model.name).await.unwrap();
     for (name, key, code) in [
         ("model", "hush-0123456789", "name_taken"),
-        ("git", "hush-0123456789", "borrowed_identity"),
-        ("notes", "hush-0123456789", "borrowed_identity"),
-        ("mia", "hush-0123456789", "borrowed_identity"),
         ("Model", "hush-0123456789", "bad_name"),
         ("other", "short", "bad_credential"),
         ("other", "with a space 0123", "bad_credential"),

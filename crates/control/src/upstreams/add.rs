@@ -2,11 +2,11 @@
 
 use aims_model::upstream::{CredentialError, check_credential};
 use aims_model::{EventKind, TextError, Upstream, UpstreamSpec};
-use aims_store::Reader;
-use aims_types::{Cx, Name, NameError, Secret};
+use aims_types::{Cx, Secret};
 
 use crate::access::{AccessError, Operator};
 use crate::fault::{INTERNAL, Refused, internal_arm};
+use crate::identity::{self, IdentityError, Kind};
 use crate::recording::{Attempt, event};
 use crate::{Committed, ControlPlane, Fault};
 
@@ -29,15 +29,9 @@ pub enum AddUpstreamError {
     /// Who asks may not.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The name is not a name.
+    /// The name is not its own.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// The name is or was an upstream's.
-    #[error("there is an upstream `{0}` already; names are never used again")]
-    NameTaken(Name),
-    /// The name is or was that of a person, an agent or a tool server (R3).
-    #[error("`{0}` is the name of a person, an agent or a tool server; choose another name")]
-    BorrowedIdentity(Name),
+    Identity(#[from] IdentityError),
     /// The purpose is not a line of words.
     #[error("the purpose: {0}")]
     Purpose(#[from] TextError),
@@ -55,9 +49,7 @@ impl Refused for AddUpstreamError {
     fn code(&self) -> &'static str {
         match self {
             Self::Access(error) => error.code(),
-            Self::Name(_) => "bad_name",
-            Self::NameTaken(_) => "name_taken",
-            Self::BorrowedIdentity(_) => "borrowed_identity",
+            Self::Identity(error) => error.code(),
             Self::Purpose(_) => "bad_purpose",
             Self::Credential(_) => "bad_credential",
             Self::Internal(_) => INTERNAL,
@@ -89,8 +81,7 @@ async fn add(
     let mut txn = plane.store().begin().await?;
     let revision = txn.revision_next().await?;
     Operator::admit(cx, txn.as_mut()).await?;
-    let name: Name = request.name.parse()?;
-    refuse_taken(txn.as_mut(), &name).await?;
+    let name = identity::own_name(txn.as_mut(), Kind::Upstream, &request.name).await?;
     check_credential(request.secret.expose())?;
     let upstream = Upstream {
         id: cx.id()?,
@@ -111,17 +102,4 @@ async fn add(
     txn.commit(vec![event(cx, EventKind::UpstreamRegistered, body)])
         .await?;
     Ok(plane.published(upstream, revision).await)
-}
-
-async fn refuse_taken(reader: &mut dyn Reader, name: &Name) -> Result<(), AddUpstreamError> {
-    if reader.upstream_by_name(name).await?.is_some() {
-        return Err(AddUpstreamError::NameTaken(name.clone()));
-    }
-    if reader.agent_by_name(name).await?.is_some()
-        || reader.person_by_name(name).await?.is_some()
-        || reader.server_by_name(name).await?.is_some()
-    {
-        return Err(AddUpstreamError::BorrowedIdentity(name.clone()));
-    }
-    Ok(())
 }
