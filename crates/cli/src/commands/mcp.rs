@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{HeaderName, Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,6 +24,8 @@ use crate::args::McpCommand;
 const LINE_LEN_MAX: u64 = 1 << 20;
 /// Longest event from the tool server, in bytes.
 const EVENT_LEN_MAX: usize = 16 << 20;
+/// Most characters of what the door says about a refusal.
+const WHY_LEN_MAX: usize = 500;
 static SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 static VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
@@ -105,10 +107,10 @@ impl Bridge {
         match kind.as_deref() {
             Some(b"text/event-stream") => self.events(body).await,
             Some(kind) if kind.starts_with(b"application/json") => {
-                self.message(&body.collect().await?.to_bytes()).await
+                self.message(&whole(body).await?).await
             }
             _ if status.is_success() => Ok(()),
-            _ => bail!("the door answered {status}"),
+            _ => bail!("the door answered {status}: {}", why(&whole(body).await?)),
         }
     }
 
@@ -188,5 +190,47 @@ impl Bridge {
             self.send(Method::DELETE, Bytes::new()).await?;
         }
         Ok(())
+    }
+}
+
+/// A body that is one answer.
+async fn whole(body: Incoming) -> Result<Bytes> {
+    let body = Limited::new(body, EVENT_LEN_MAX).collect().await;
+    Ok(body.map_err(|error| anyhow!(error))?.to_bytes())
+}
+
+/// Why the door refused: the detail of a problem (RFC 9457 §3.1.4), or the first line of a text.
+fn why(body: &[u8]) -> String {
+    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let detail = problem
+        .as_ref()
+        .and_then(|problem| problem.get("detail"))
+        .and_then(serde_json::Value::as_str);
+    let text = String::from_utf8_lossy(body);
+    let words = detail.unwrap_or_else(|| text.lines().next().unwrap_or_default());
+    words.chars().take(WHY_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_in_a_line() {
+        for (body, said) in [
+            (
+                r#"{"code":"task_ended","detail":"the task has ended"}"#,
+                "the task has ended",
+            ),
+            (
+                "the gateway did not answer; try again\nmore",
+                "the gateway did not answer; try again",
+            ),
+            ("[1]", "[1]"),
+            ("", ""),
+        ] {
+            assert_eq!(why(body.as_bytes()), said);
+        }
+        assert_eq!(why(&[b'a'; 9_000]).len(), WHY_LEN_MAX);
     }
 }
