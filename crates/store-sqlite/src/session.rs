@@ -319,8 +319,13 @@ impl Reader for Session {
         run!(self, log::entry_named, name, task)
     }
 
-    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error> {
-        run!(self, log::entries_of_task, task)
+    async fn log_entries_of_task(
+        &mut self,
+        task: Id<types::Task>,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error> {
+        run!(self, log::entries_of_task, task, from, limit)
     }
 
     async fn log_entries_of_gateways(

@@ -254,8 +254,13 @@ pub trait Reader: Send {
         name: &RecordName,
         task: Option<Id<types::Task>>,
     ) -> Result<Option<LogEntry>, Error>;
-    /// The entries of a task, in order.
-    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error>;
+    /// The entries of a task from index `from`, in order, at most `limit`.
+    async fn log_entries_of_task(
+        &mut self,
+        task: Id<types::Task>,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error>;
     /// The entries of a task that gateways wrote, in order, after the first `skip` of them, at most
     /// `limit`.
     async fn log_entries_of_gateways(

@@ -71,10 +71,13 @@ pub(crate) async fn entry_named(
 pub(crate) async fn entries_of_task(
     c: &mut SqliteConnection,
     task: Id<Task>,
+    from: u64,
+    limit: u32,
 ) -> Result<Vec<LogEntry>, Error> {
     let sql = "SELECT leaf, source, seq, task, record FROM log_entries
-        WHERE task = $1 ORDER BY leaf";
-    list(c, query(sql).bind(task.to_string())).await
+        WHERE task = $1 AND leaf >= $2 ORDER BY leaf LIMIT $3";
+    let values = query(sql).bind(task.to_string()).bind(sql::bound(from));
+    list(c, values.bind(sql::page(limit))).await
 }
 
 pub(crate) async fn entries_of_gateways(
