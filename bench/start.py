@@ -5,6 +5,7 @@ Prints tables; asserts nothing about them. Uses nothing but the standard library
 """
 
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -48,6 +49,11 @@ def resident(process):
     return [int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")]
 
 
+def forget_most(process):
+    """From now on the most memory is counted anew."""
+    pathlib.Path(f"/proc/{process.pid}/clear_refs").write_text("5", encoding="ascii")
+
+
 def until_ready(world):
     """Starts everything in one process; returns at the first answer that it is ready."""
     process = worlds.start_process(world, "up", world.config)
@@ -79,7 +85,7 @@ def starts(world):
 
 
 def calls(world, seconds):
-    """Makes calls for a while; gives one decision of them."""
+    """Makes calls for a while."""
     task = fields.start_task(world, "bench", "callers")
     begin = fields.boot_time() / 1e9 + 20
     plan = {"label": "bench", "clients": 4, "begin": begin, "end": begin + seconds}
@@ -87,12 +93,38 @@ def calls(world, seconds):
     caller.wait_for("took", seconds=60 + seconds)
     caller.end()
     world.aims("task", "end", task)
-    made = world.aims("trace", task)["calls"]
-    return next(one["decision"] for one in made if one["verdict"] == "permit")
 
 
-def proofs(world, decision):
-    """Building one, verifying it, its size, and how many records there are."""
+def permit(world):
+    """A decision of the last calls, from the newest bundle of the log's entries."""
+    bundles = (one for one in world.dir.rglob("tile/entries/**/*") if one.is_file())
+    rest = max(bundles, key=lambda one: one.stat().st_mtime_ns).read_bytes()
+    while rest:
+        end = 2 + int.from_bytes(rest[:2], "big")
+        record, rest = json.loads(rest[2:end]), rest[end:]
+        if record["kind"] == "call.intent":
+            return record["body"]["decision_id"]
+    raise worlds.Failed("there is no permit in the newest bundle")
+
+
+def checked(world):
+    """How many records there are, and the milliseconds and MiB of checking all of them."""
+    command = [world.options.aims, "--profile", str(world.profile), "--json", "log", "check"]
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as out, subprocess.Popen(command, stdout=out) as check:
+        _, status, used = os.wait4(check.pid, 0)
+        check.returncode = os.waitstatus_to_exitcode(status)
+        took_ms = (time.perf_counter() - began) * 1e3
+        out.seek(0)
+        size = json.load(out)["size"]
+    return size, took_ms, used.ru_maxrss / 1024
+
+
+def proofs(world):
+    """One row: building a proof, verifying it, its size, checking the log, and the memory."""
+    decision, server = permit(world), world.by_name["server"]
+    memory = [resident(server)[0]]
+    forget_most(server)
     file = world.dir / "one.proof"
     built = took(TIMES, lambda: (file.unlink(missing_ok=True),
                                  world.aims("proof", decision, "--out", file)))
@@ -100,8 +132,10 @@ def proofs(world, decision):
     (world.dir / "log.key").write_text(key)
     verify = [world.options.aims, "verify", str(file), "--log-key", str(world.dir / "log.key")]
     verified = took(TIMES, lambda: subprocess.run(verify, check=True, capture_output=True))
-    records = world.aims("log", "check")["size"]
-    return [records, f"{built[0]:.0f}", f"{verified[0]:.0f}", f"{file.stat().st_size / 1024:.0f}"]
+    memory = [*memory, resident(server)[1]]
+    records, check_ms, check_mib = checked(world)
+    row = [built[0], verified[0], file.stat().st_size / 1024, check_ms, check_mib, *memory]
+    return [records, *(f"{one:.0f}" for one in row)]
 
 
 def set_up(options, folder):
@@ -131,7 +165,10 @@ def main():
         world = set_up(options, folder)
         start = starts(world)
         idle = resident(world.by_name["server"])
-        grown = [proofs(world, calls(world, seconds)) for seconds in options.seconds]
+        grown = []
+        for seconds in options.seconds:
+            calls(world, seconds)
+            grown.append(proofs(world))
         busy = resident(world.by_name["server"])
     finally:
         if world:
@@ -147,7 +184,8 @@ def main():
         ["memory after the calls, MiB", *(f"{one:.0f}" for one in busy)],
         ["the program, MiB", f"{size:.0f}", ""]])
     print()
-    worlds.table(["records in the log", "`aims proof`, ms", "`aims verify`, ms", "KiB"], grown)
+    worlds.table(["records", "`proof`, ms", "`verify`, ms", "KiB", "`log check`, ms", "its MiB",
+                  "server before proofs, MiB", "most at them"], grown)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,18 @@ CREATE TABLE log_head (
     checkpoint TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE log_names (
+    name TEXT NOT NULL CHECK (length(name) > 0),
+    leaf INTEGER NOT NULL REFERENCES log_entries (leaf),
+    PRIMARY KEY (name, leaf)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER log_names_as_written BEFORE UPDATE ON log_names
+BEGIN SELECT RAISE(ABORT, 'names of log entries are never changed'); END;
+
+CREATE TRIGGER log_names_stay BEFORE DELETE ON log_names
+BEGIN SELECT RAISE(ABORT, 'names of log entries are never deleted'); END;
+
 CREATE TABLE log_sources (
     source TEXT PRIMARY KEY NOT NULL,
     seq INTEGER NOT NULL CHECK (seq > 0),

@@ -1,9 +1,17 @@
-//! Inclusion and consistency, proven from the tiles.
+//! Inclusion and consistency, proven from the tiles on their paths, each of which is read once.
 
-use aims_tlog::{ProveError, TileError, TileHashes, prove_consistency, prove_inclusion};
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use aims_tlog::{
+    ProveError, TileError, TileHashes, TilePath, TileReader, prove_consistency, prove_inclusion,
+};
 use aims_types::Digest;
 
-use crate::tiles::{TileDir, TileDirError};
+use crate::tiles::TileDirError;
 
 /// What is to be proven of the tree of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +36,33 @@ pub struct Proven {
 /// The tiles don't give the proofs.
 pub type NotProven = ProveError<TileError<TileDirError>>;
 
+/// Tiles that are kept while one proof is made: its paths share the upper ones.
+struct Once<'a, R> {
+    tiles: &'a R,
+    read: RefCell<BTreeMap<TilePath, Vec<u8>>>,
+}
+
+impl<R: TileReader> TileReader for Once<'_, R> {
+    type Error = R::Error;
+
+    fn read(&self, path: &TilePath) -> Result<Vec<u8>, R::Error> {
+        if let Some(bytes) = self.read.borrow().get(path) {
+            return Ok(bytes.clone());
+        }
+        let bytes = self.tiles.read(path)?;
+        self.read.borrow_mut().insert(*path, bytes.clone());
+        Ok(bytes)
+    }
+}
+
 /// Proves what is wanted; what the tiles say is not believed by whoever verifies it.
-pub(crate) fn prove(tiles: &TileDir, wanted: &Wanted) -> Result<Proven, NotProven> {
-    let hashes = TileHashes::new(tiles, wanted.size);
+pub(crate) fn prove<R: TileReader>(
+    tiles: &R,
+    wanted: &Wanted,
+) -> Result<Proven, ProveError<TileError<R::Error>>> {
+    let read = RefCell::default();
+    let tiles = Once { tiles, read };
+    let hashes = TileHashes::new(&tiles, wanted.size);
     let paths = wanted.indices.iter();
     let paths = paths.map(|index| prove_inclusion(&hashes, *index, wanted.size));
     let since = wanted

@@ -2,16 +2,13 @@
 
 mod gather;
 
-use aims_model::Record;
 use aims_proof::verify;
-use aims_proof::{
-    FormatError, Included, ProofFile, SelectError, Since, Trust, VerifyError, select,
-};
+use aims_proof::{FormatError, Included, ProofFile, SelectError, Since, Trust, VerifyError};
 use aims_store::Reader;
 use aims_tlog::{Checkpoint, CheckpointError, NoteParseError, SignedNote, VerifierKey};
-use aims_types::{Cx, Decision, Id};
+use aims_types::{Cx, Decision, Id, Task};
 
-use self::gather::{Entry, Gathered};
+use self::gather::{Gathered, Permit};
 use crate::access::{AccessError, Enrolled};
 use crate::fault::{INTERNAL, Refused, internal_arm};
 use crate::parts::RecordSinkError;
@@ -90,10 +87,10 @@ impl ControlPlane {
         let (Some(key), Some(head)) = (log.verifier_key(), reader.log_head().await?) else {
             return Err(unknown);
         };
-        let gathered = Gathered::of(reader.as_mut(), decision, head.size).await?;
-        let gathered = gathered.ok_or(unknown)?;
-        admit(reader.as_mut(), cx, &gathered, decision).await?;
-        let chosen = choose(gathered.entries, decision, key)?;
+        let permit = Permit::find(reader.as_mut(), decision).await?;
+        let permit = permit.ok_or(unknown)?;
+        admit(reader.as_mut(), cx, permit.task, decision).await?;
+        let gathered = Gathered::of(reader.as_mut(), permit, (decision, key)).await?;
         let since = since.map(|text| earlier(text, key)).transpose()?;
         let checkpoint: SignedNote = head
             .checkpoint
@@ -101,7 +98,7 @@ impl ControlPlane {
             .map_err(|error: NoteParseError| Fault::Inconsistent(error.to_string()))?;
         let wanted = aims_audit::Wanted {
             size: head.size,
-            indices: chosen.iter().map(|entry| entry.index).collect(),
+            indices: gathered.records.iter().map(|one| one.index).collect(),
             since: since.as_ref().map(|(size, _)| *size),
         };
         if wanted.since.is_some_and(|older| older > head.size) {
@@ -109,16 +106,13 @@ impl ControlPlane {
             return Err(ProofError::Since(why.to_owned()));
         }
         let proven = log.prove(wanted).await?;
-        let included = chosen
-            .into_iter()
-            .zip(proven.paths)
-            .map(|(entry, path)| Included::new(entry.index, entry.bytes, path));
+        let included = gathered.records.into_iter().zip(proven.paths);
         let file = ProofFile {
             decision,
             checkpoint,
             records: included
-                .collect::<Result<_, _>>()
-                .map_err(|error| malformed(&error))?,
+                .map(|(one, path)| Included { path, ..one })
+                .collect(),
             policy: gather::policy(reader.as_mut(), &gathered.intent).await?,
             used: gather::used(&self.vault(), reader.as_mut(), &gathered.intent).await?,
             since: since
@@ -145,42 +139,15 @@ impl ControlPlane {
 async fn admit(
     reader: &mut dyn Reader,
     cx: &Cx,
-    gathered: &Gathered,
+    task: Id<Task>,
     decision: Id<Decision>,
 ) -> Result<(), ProofError> {
-    let unknown = ProofError::Unknown(decision);
-    let Some(task) = gathered.intent.event.task else {
-        return Err(unknown);
-    };
     match visible(reader, cx, task).await {
         Ok(_) => Ok(()),
         Err(TaskError::Access(error)) => Err(error.into()),
-        Err(TaskError::Unknown(_)) => Err(unknown),
+        Err(TaskError::Unknown(_)) => Err(ProofError::Unknown(decision)),
         Err(TaskError::Internal(fault)) => Err(fault.into()),
     }
-}
-
-/// The records that the permit rests on.
-fn choose(
-    entries: Vec<Entry>,
-    decision: Id<Decision>,
-    key: &VerifierKey,
-) -> Result<Vec<Entry>, ProofError> {
-    let (records, rest): (Vec<Record>, Vec<(u64, Vec<u8>)>) = entries
-        .into_iter()
-        .map(|entry| (entry.record, (entry.index, entry.bytes)))
-        .unzip();
-    let places = select(&records, decision, key);
-    let places = places.map_err(|why| ProofError::Incomplete { decision, why })?;
-    let entries = records.into_iter().zip(rest).enumerate();
-    let chosen = entries.filter(|(place, _)| places.contains(place));
-    Ok(chosen
-        .map(|(_, (record, (index, bytes)))| Entry {
-            index,
-            record,
-            bytes,
-        })
-        .collect())
 }
 
 /// An earlier checkpoint of this log with its size. Only the log's own signature goes into the

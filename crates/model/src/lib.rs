@@ -5,7 +5,7 @@
 //! - entities and their life cycles: each transition takes `self` and an instant, and refuses what
 //!   the table does not allow;
 //! - the expected and the seen evidence, and their comparison;
-//! - the canonical record of the log, and the claims of a grant;
+//! - the canonical record of the log, by what it is found there, and the claims of a grant;
 //! - what a decision used, sealed under a key of its task.
 //!
 //! # Out of scope
@@ -25,6 +25,7 @@ pub mod point;
 pub mod policy;
 pub mod receipt;
 pub mod record;
+pub mod record_name;
 pub mod server;
 pub mod service;
 pub mod task;
@@ -45,6 +46,7 @@ pub use point::{JoinToken, LeaseRow, Point, PointKind, TreeOwner, Unaccounted};
 pub use policy::PolicyVersion;
 pub use receipt::Receipt;
 pub use record::{Event, EventKind, Record, RecordError, Source};
+pub use record_name::RecordName;
 pub use server::{ServerSpec, ToolPin, ToolServer};
 pub use service::{CertifiedKey, ProcessSeen, Service, ServiceInstance};
 pub use task::{Run, Task};

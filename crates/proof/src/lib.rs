@@ -2,7 +2,8 @@
 //!
 //! # In scope
 //! - [`ProofFile`]: the one canonical encoding, as `docs/proof-format.md` specifies it;
-//! - [`select`]: which records the claim of one permit rests on;
+//! - [`Gathering`]: which records the claim of one permit rests on, found one by one in a log of
+//!   any length; the verifier holds a file to the same rule;
 //! - [`verify`]: signatures, inclusion, evidence, every hop, approval, policy, and the decision
 //!   made again;
 //! - [`Claims`]: what records claim, given those before them; the checker of a whole log and the
@@ -22,6 +23,7 @@
 mod check;
 mod facts;
 mod file;
+mod gather;
 mod kinds;
 mod part;
 mod report;
@@ -42,10 +44,11 @@ pub use facts::FactError;
 pub use file::{
     FILE_LEN_MAX, FORMAT, FormatError, Included, Materials, ProofFile, RECORDS_MAX, SALT_LEN, Since,
 };
+pub use gather::Gathering;
 pub use kinds::may_write;
 pub use report::{Approval, Hop, LIMITS, Log, Rerun, Verified};
 pub use rerun::RerunError;
-pub use select::{SelectError, select};
+pub use select::SelectError;
 pub use tools::{CompileError, Tools};
 pub use used::{AgentUsed, Used};
 pub use verify::{Trust, VerifyError, verify};

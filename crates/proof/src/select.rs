@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use aims_jose::{Jws, JwsLimits, Thumbprint};
 use aims_json::{Limits, Value};
 use aims_model::grant::{Delegator, Grant};
-use aims_model::{EventKind, Record};
+use aims_model::{EventKind, Record, RecordName};
 use aims_tlog::VerifierKey;
 use aims_types::{Decision, Id};
 
 use crate::check::claims::Body;
 use crate::check::grants::payload;
+use crate::file::{Included, RECORDS_MAX};
 
 /// Longest signed part of a record.
 const JWS_LIMITS: JwsLimits = JwsLimits {
@@ -46,13 +47,8 @@ pub(crate) struct Selected {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// A record is missing.
-    #[error("there is no `{kind}` of {what}")]
-    Missing {
-        /// Of which kind.
-        kind: EventKind,
-        /// What it should be about.
-        what: String,
-    },
+    #[error("there is no record `{0}`")]
+    Missing(RecordName),
     /// A record of the set can't be read.
     #[error("`{member}` of a `{kind}` is missing or malformed")]
     Member {
@@ -64,6 +60,9 @@ pub enum SelectError {
     /// A record is there that the claim does not rest on.
     #[error("the record at place {0} of the list is not needed")]
     NotNeeded(usize),
+    /// More than one file holds.
+    #[error("it rests on more than {RECORDS_MAX} records")]
+    TooMany,
     /// The permit is of a kind whose grounds are not all kept.
     #[error("requests to upstreams have no proof yet")]
     Request,
@@ -73,7 +72,7 @@ impl Selected {
     /// The records among `records`, which are in the order of the log, that the permit `decision`
     /// rests on: where several would do, the first.
     pub(crate) fn of(
-        records: &[Record],
+        records: &[Included],
         decision: Id<Decision>,
         log: &VerifierKey,
     ) -> Result<Self, SelectError> {
@@ -81,11 +80,8 @@ impl Selected {
             records,
             all: BTreeSet::new(),
         };
-        let id = decision.to_string();
-        let intent = search.find(EventKind::CallIntent, ("decision_id", &id))?;
-        let outcome = search
-            .find(EventKind::CallOutcome, ("decision_id", &id))
-            .ok();
+        let intent = search.find_named(RecordName::permit(decision))?;
+        let outcome = search.find_named(RecordName::outcome(decision)).ok();
         let body = search.body(intent)?;
         let hops = search.hops(body)?;
         let instance = text(body, "instance")?;
@@ -111,7 +107,7 @@ impl Selected {
         let gateway = search.record(intent)?.source.to_string();
         search.find(EventKind::KeyEnrolled, ("owner", &gateway))?;
         Ok(Self {
-            domain: search.find_any(EventKind::DomainCreated, "the trust domain", |_| true)?,
+            domain: search.find_named(RecordName::domain())?,
             tree: search.tree(intent)?,
             intent,
             outcome,
@@ -134,13 +130,14 @@ impl Selected {
 }
 
 struct Search<'a> {
-    records: &'a [Record],
+    records: &'a [Included],
     all: BTreeSet<usize>,
 }
 
 impl<'a> Search<'a> {
     fn record(&self, place: usize) -> Result<&'a Record, SelectError> {
-        self.records.get(place).ok_or(SelectError::NotNeeded(place))
+        let found = self.records.get(place).map(|one| &one.record);
+        found.ok_or(SelectError::NotNeeded(place))
     }
 
     fn body(&self, place: usize) -> Result<Body<'a>, SelectError> {
@@ -153,23 +150,14 @@ impl<'a> Search<'a> {
         kind: EventKind,
         (member, wanted): (&'static str, &str),
     ) -> Result<usize, SelectError> {
-        self.find_any(kind, &format!("{member} `{wanted}`"), |record| {
-            record.event.body.get(member).and_then(Value::as_str) == Some(wanted)
-        })
+        self.find_named(RecordName::new(kind, member, wanted))
     }
 
-    fn find_any(
-        &mut self,
-        kind: EventKind,
-        what: &str,
-        is_it: impl Fn(&Record) -> bool,
-    ) -> Result<usize, SelectError> {
-        let found = self
-            .records
-            .iter()
-            .position(|record| record.event.kind == kind && is_it(record));
-        let what = || what.to_owned();
-        let place = found.ok_or_else(|| SelectError::Missing { kind, what: what() })?;
+    /// The first record with the name.
+    fn find_named(&mut self, name: RecordName) -> Result<usize, SelectError> {
+        let mut records = self.records.iter();
+        let found = records.position(|one| name.is_of(&one.record.event));
+        let place = found.ok_or(SelectError::Missing(name))?;
         self.all.insert(place);
         Ok(place)
     }
@@ -239,15 +227,10 @@ impl<'a> Search<'a> {
 
     /// Which gateway owned the task's tree, in the epoch that the permit names.
     fn tree(&mut self, intent: usize) -> Result<usize, SelectError> {
-        let record = self.record(intent)?;
-        let (task, epoch) = (record.event.task, record.event.body.get("epoch"));
-        let task = task.map(|task| task.to_string());
-        let epoch = epoch.and_then(Value::as_u64);
-        self.find_any(EventKind::TreeOwned, "this task and epoch", |record| {
-            let body = &record.event.body;
-            let said = body.get("epoch").and_then(Value::as_u64);
-            body.get("task").and_then(Value::as_str) == task.as_deref() && said == epoch
-        })
+        let (record, body) = (self.record(intent)?, self.body(intent)?);
+        let task = record.event.task.ok_or_else(|| member(body, "task"))?;
+        let epoch = body.number("epoch").map_err(|_| member(body, "epoch"))?;
+        self.find_named(RecordName::epoch(&task.to_string(), epoch))
     }
 
     /// Question and answer of the approval that a permit used, with who answered and their key.
@@ -281,15 +264,4 @@ fn text<'a>(of: Body<'a>, name: &'static str) -> Result<&'a str, SelectError> {
 
 fn part<'a>(of: Body<'a>, name: &'static str) -> Result<Body<'a>, SelectError> {
     of.part(name).map_err(|_| member(of, name))
-}
-
-/// The places in `records`, which are in the order of the log, of those that the permit `decision`
-/// rests on; `log` is the key that signs the log.
-pub fn select(
-    records: &[Record],
-    decision: Id<Decision>,
-    log: &VerifierKey,
-) -> Result<Vec<usize>, SelectError> {
-    let selected = Selected::of(records, decision, log)?;
-    Ok(selected.all.into_iter().collect())
 }

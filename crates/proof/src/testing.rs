@@ -23,8 +23,8 @@ use aims_model::grant::{
 };
 use aims_model::record::FIRST_PREV;
 use aims_model::{
-    Approval, Assurance, Event, EventKind, Evidence, Expected, Posture, ServerSpec, Source,
-    ToolPin, ToolServer,
+    Approval, Assurance, Event, EventKind, Evidence, Expected, Posture, RecordName, ServerSpec,
+    Source, ToolPin, ToolServer,
 };
 use aims_oauth::{Chain, WorkloadIdentityClaims};
 use aims_policy::AgentFacts;
@@ -35,8 +35,8 @@ use aims_tlog::{prove_consistency, prove_inclusion};
 use aims_types::{self as types, Digest, Id, Revision, Timestamp};
 
 use crate::{
-    AgentUsed, Included, Materials, ProofFile, Since, Tools, Trust, Used, Verified, VerifyError,
-    select, verify,
+    AgentUsed, Gathering, Included, Materials, ProofFile, Since, Tools, Trust, Used, Verified,
+    VerifyError, verify,
 };
 
 use self::gateway::{approval, asked, decided, intent, used};
@@ -265,16 +265,16 @@ impl World {
     }
 
     pub(crate) fn proof_in(&self, grown: &Grown) -> ProofFile {
-        let records: Vec<aims_model::Record> = grown
-            .records
-            .iter()
-            .map(|bytes| aims_model::Record::decode(bytes).unwrap())
-            .collect();
-        let places = select(&records, decision(), &log_key()).unwrap();
+        let log = log_key();
+        let mut gathering = Gathering::new(decision(), &log);
+        while let Some(name) = gathering.wanted().unwrap() {
+            let found = grown.first(&name).map(|place| grown.included(place));
+            gathering.answer(name, found).unwrap();
+        }
         ProofFile {
             decision: decision(),
             checkpoint: grown.checkpoint.clone(),
-            records: places.into_iter().map(|n| grown.included(n)).collect(),
+            records: gathering.into_records(),
             policy: self.policy.clone(),
             used: Some(self.materials.clone()),
             since: None,
@@ -302,6 +302,12 @@ impl Grown {
             records,
             size,
         }
+    }
+
+    /// The place of the first record with the name.
+    pub(crate) fn first(&self, name: &RecordName) -> Option<usize> {
+        let mut records = self.records.iter();
+        records.position(|bytes| name.is_of(&aims_model::Record::decode(bytes).unwrap().event))
     }
 
     pub(crate) fn included(&self, place: usize) -> Included {

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bits;
+mod gather;
 mod witnesses;
 
 use aims_json::Object;

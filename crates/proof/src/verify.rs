@@ -1,7 +1,7 @@
 //! Verifying a proof file with nothing but keys.
 
 use aims_crypto::sha256;
-use aims_model::{EventKind, Record};
+use aims_model::EventKind;
 use aims_tlog::{
     Checkpoint, CheckpointError, KeyName, ProofError, SignedNote, VerifiedCheckpoint, VerifierKey,
     leaf_hash, verify_consistency, verify_inclusion,
@@ -139,9 +139,8 @@ pub fn verify(bytes: &[u8], trust: &Trust<'_>) -> Result<Verified, VerifyError> 
     }
     let since = since(&file, head.checkpoint(), trust)?;
     included(&file, head.checkpoint())?;
-    let records: Vec<Record> = file.records.iter().map(|one| one.record.clone()).collect();
-    let selected = Selected::of(&records, file.decision, trust.log)?;
-    if let Some(place) = (0..records.len()).find(|place| !selected.all().contains(place)) {
+    let selected = Selected::of(&file.records, file.decision, trust.log)?;
+    if let Some(place) = (0..file.records.len()).find(|place| !selected.all().contains(place)) {
         return Err(SelectError::NotNeeded(place).into());
     }
     let facts = Facts {

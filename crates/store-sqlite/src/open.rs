@@ -22,7 +22,7 @@ pub const ACQUIRE_SECS_MAX: u64 = 10;
 pub const BUSY_WAIT_SECS_MAX: u64 = 5;
 
 /// The migrations, in order: number, name, SQL.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (
         2,
@@ -48,6 +48,11 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
         7,
         "services",
         include_str!("../migrations/0007_services.sql"),
+    ),
+    (
+        8,
+        "log names",
+        include_str!("../migrations/0008_log_names.sql"),
     ),
 ];
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Service, ServiceInstance, Task, ToolServer, TreeOwner, Upstream,
+    Point, PolicyVersion, RecordName, Run, Service, ServiceInstance, Task, ToolServer, TreeOwner,
+    Upstream,
 };
 use aims_store::{
     Domain, Error, LogEntry, LogHead, MaterialKeyRow, Reader, ReplayKind, SEALED_KEY_LEN,
@@ -310,8 +311,21 @@ impl Reader for Session {
         run!(self, log::entries, from, limit)
     }
 
-    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error> {
-        run!(self, log::entries_of_task, task)
+    async fn log_entry_named(
+        &mut self,
+        name: &RecordName,
+        task: Option<Id<types::Task>>,
+    ) -> Result<Option<LogEntry>, Error> {
+        run!(self, log::entry_named, name, task)
+    }
+
+    async fn log_entries_of_task(
+        &mut self,
+        task: Id<types::Task>,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error> {
+        run!(self, log::entries_of_task, task, from, limit)
     }
 
     async fn log_entries_of_gateways(

@@ -2,6 +2,7 @@
 
 mod erasure;
 mod file;
+mod names;
 mod trouble;
 
 use std::sync::Arc;

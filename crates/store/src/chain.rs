@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aims_crypto::sha256;
 use aims_model::record::FIRST_PREV;
-use aims_model::{Event, Record, Source};
+use aims_model::{Event, Record, RecordName, Source};
 use aims_types::Digest;
 
 use crate::{Error, LogEntry, LogHead, SourceHead};
@@ -37,8 +37,17 @@ pub fn place(seq: u64, digest: Digest, events: &[Event]) -> Result<Vec<Placed>, 
     Ok(placed)
 }
 
+/// What entries that continue the log change besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extended {
+    /// The new heads of the sources that moved.
+    pub sources: Vec<SourceHead>,
+    /// By what each entry is found, with its index.
+    pub names: Vec<(RecordName, u64)>,
+}
+
 /// Checks that `entries` lead from `expected` to `head` and continue each source from where
-/// `sources` says the log is; returns the new heads of the sources that moved.
+/// `sources` says the log is.
 ///
 /// An entry fits if its index is the next one, its record is canonical and says the same source,
 /// number and task, the number is the next of its source, and `prev` is the digest of the record
@@ -48,16 +57,20 @@ pub fn extend(
     sources: &[SourceHead],
     entries: &[LogEntry],
     head: &LogHead,
-) -> Result<Vec<SourceHead>, Error> {
+) -> Result<Extended, Error> {
     let mut index = expected.map_or(0, |head| head.size);
     let heads: BTreeMap<Source, SourceHead> = sources.iter().map(|s| (s.source, *s)).collect();
     let mut moved: BTreeMap<Source, SourceHead> = BTreeMap::new();
+    let mut names = Vec::new();
     for entry in entries {
         let last = moved
             .get(&entry.source)
             .or_else(|| heads.get(&entry.source));
-        let next = follow(index, last, entry).map_err(|reason| Error::Broken { index, reason })?;
+        let (next, record) =
+            follow(index, last, entry).map_err(|reason| Error::Broken { index, reason })?;
         moved.insert(entry.source, next);
+        let named = RecordName::all_of(&record.event).into_iter();
+        names.extend(named.map(|name| (name, index)));
         index = index.saturating_add(1);
     }
     if head.size != index {
@@ -68,10 +81,15 @@ pub fn extend(
         let reason = "the root changed although nothing was added".to_owned();
         return Err(Error::Broken { index, reason });
     }
-    Ok(moved.into_values().collect())
+    let sources = moved.into_values().collect();
+    Ok(Extended { sources, names })
 }
 
-fn follow(index: u64, last: Option<&SourceHead>, entry: &LogEntry) -> Result<SourceHead, String> {
+fn follow(
+    index: u64,
+    last: Option<&SourceHead>,
+    entry: &LogEntry,
+) -> Result<(SourceHead, Record), String> {
     if entry.index != index {
         return Err(format!("it says index {}", entry.index));
     }
@@ -92,9 +110,10 @@ fn follow(index: u64, last: Option<&SourceHead>, entry: &LogEntry) -> Result<Sou
             entry.source
         ));
     }
-    Ok(SourceHead {
+    let head = SourceHead {
         source: entry.source,
         seq: entry.seq,
         digest: sha256(&entry.record),
-    })
+    };
+    Ok((head, record))
 }

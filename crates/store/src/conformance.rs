@@ -7,6 +7,7 @@ mod approvals;
 mod atomicity;
 mod entities;
 mod log;
+mod log_names;
 mod materials;
 mod names;
 mod order;
@@ -80,6 +81,8 @@ claims! {
     log::what_does_not_continue_the_log_is_refused,
     log::another_head_than_expected_loses,
     log::of_racing_appends_exactly_one_wins,
+    log_names::an_entry_is_found_by_each_of_its_names,
+    log_names::what_was_not_appended_is_not_found,
     materials::material_is_kept_once,
     materials::a_key_is_kept_once,
     materials::what_is_erased_stays_erased,

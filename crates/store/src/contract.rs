@@ -2,8 +2,8 @@
 
 use aims_model::{
     Agent, Approval, CutOff, EnrolledKey, Event, Instance, JoinToken, KeyPurpose, LeaseRow, Person,
-    Point, PolicyVersion, Run, Service, ServiceInstance, Source, Task, ToolServer, TreeOwner,
-    Upstream,
+    Point, PolicyVersion, RecordName, Run, Service, ServiceInstance, Source, Task, ToolServer,
+    TreeOwner, Upstream,
 };
 use aims_types::{self as types, Digest, Id, Name, Revision, Timestamp, TrustDomain};
 use async_trait::async_trait;
@@ -247,8 +247,20 @@ pub trait Reader: Send {
     async fn log_sources(&mut self) -> Result<Vec<SourceHead>, Error>;
     /// Entries from index `from`, in order, at most `limit`.
     async fn log_entries(&mut self, from: u64, limit: u32) -> Result<Vec<LogEntry>, Error>;
-    /// The entries of a task, in order.
-    async fn log_entries_of_task(&mut self, task: Id<types::Task>) -> Result<Vec<LogEntry>, Error>;
+    /// The first entry with the name; with a task, the first of that task. What
+    /// [`RecordName::all_of`] says of its record are the names of an entry, whoever appended it.
+    async fn log_entry_named(
+        &mut self,
+        name: &RecordName,
+        task: Option<Id<types::Task>>,
+    ) -> Result<Option<LogEntry>, Error>;
+    /// The entries of a task from index `from`, in order, at most `limit`.
+    async fn log_entries_of_task(
+        &mut self,
+        task: Id<types::Task>,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Error>;
     /// The entries of a task that gateways wrote, in order, after the first `skip` of them, at most
     /// `limit`.
     async fn log_entries_of_gateways(

@@ -1,6 +1,7 @@
 //! What a check finds, and that it finds nothing in a good log.
 
 mod apart;
+mod borders;
 
 use aims_json::{Object, Value};
 use aims_model::grant::Delegator;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aims_json::Object;
 use aims_model::approval::Stage;
-use aims_model::{Approval, Event, Record};
+use aims_model::{Approval, Event};
 use aims_store::{Reader, Txn};
 use aims_types::{Cx, Decision, Gateway, Id, Task, Timestamp};
 
@@ -12,6 +12,7 @@ use super::ended_event;
 use super::used::intent_of;
 use crate::Fault;
 use crate::liveness::{LiveInstance, NotLive};
+use crate::trace::Pages;
 
 /// How long after its deadline an approval is kept as given: the record that it was used in time
 /// may still be on its way.
@@ -130,14 +131,15 @@ async fn use_in_log(
     reader: &mut dyn Reader,
     approval: &Approval,
 ) -> Result<Option<(Timestamp, Id<Decision>)>, Fault> {
-    for entry in reader.log_entries_of_task(approval.asked.task).await? {
-        let Some(intent) = intent_of(&entry.record) else {
-            continue;
-        };
-        let record = Record::decode(&entry.record);
-        let record = record.map_err(|error| Fault::Inconsistent(error.to_string()))?;
-        if intent.approval == approval.id && intent.digest == approval.digest {
-            return Ok(Some((record.event.at, intent.decision)));
+    let mut pages = Pages::of(approval.asked.task);
+    while let Some(page) = pages.next(reader).await? {
+        for entry in page {
+            let Some(intent) = intent_of(&entry.record) else {
+                continue;
+            };
+            if intent.approval == approval.id && intent.digest == approval.digest {
+                return Ok(Some((intent.at, intent.decision)));
+            }
         }
     }
     Ok(None)

@@ -15,7 +15,7 @@ pub(super) struct Intent {
     pub(super) approval: Id<types::Approval>,
     pub(super) digest: Digest,
     pub(super) decision: Id<Decision>,
-    at: Timestamp,
+    pub(super) at: Timestamp,
     task: Option<Id<Task>>,
 }
 

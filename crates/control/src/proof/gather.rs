@@ -1,66 +1,79 @@
-//! Everything in the store that the proof of a permit may be made of.
+//! What of the store the proof of a permit is made of; nothing else of the log is read.
 
 use aims_audit::Vault;
 use aims_json::{Limits, parse_canonical};
-use aims_model::{EventKind, Record, ToolServer};
-use aims_proof::{Materials, Tools, Used};
-use aims_store::{PAGE_LEN_MAX, Reader};
-use aims_types::{Decision, Digest, Id};
+use aims_model::{EventKind, Record, RecordName, ToolServer};
+use aims_proof::{Gathering, Included, Materials, Tools, Used};
+use aims_store::{LogEntry, Reader};
+use aims_tlog::VerifierKey;
+use aims_types::{Decision, Digest, Id, Task};
 
+use super::{ProofError, malformed};
 use crate::Fault;
 
-/// A record with its place in the log.
-pub(super) struct Entry {
-    pub(super) index: u64,
-    pub(super) record: Record,
-    pub(super) bytes: Vec<u8>,
+/// A permit as the log has it.
+pub(super) struct Permit {
+    pub(super) task: Id<Task>,
+    entry: LogEntry,
 }
 
-/// The permit, and the records among which are those that it rests on.
+/// The permit, and exactly the records that it rests on.
 pub(super) struct Gathered {
     pub(super) intent: Record,
-    /// In the order of the log.
-    pub(super) entries: Vec<Entry>,
+    /// In the order of the log, without their paths.
+    pub(super) records: Vec<Included>,
+}
+
+impl Permit {
+    pub(super) async fn find(
+        reader: &mut dyn Reader,
+        decision: Id<Decision>,
+    ) -> Result<Option<Self>, Fault> {
+        let name = RecordName::permit(decision);
+        let found = reader.log_entry_named(&name, None).await?;
+        Ok(found.and_then(|entry| entry.task.map(|task| Self { task, entry })))
+    }
 }
 
 impl Gathered {
-    /// What the log of this size has of the decision; none if it has no such permit.
     pub(super) async fn of(
         reader: &mut dyn Reader,
-        decision: Id<Decision>,
-        size: u64,
-    ) -> Result<Option<Self>, Fault> {
-        let (mut entries, mut intent) = (Vec::new(), None);
-        let (mut from, named) = (0, decision.to_string());
-        while from < size {
-            let page = reader.log_entries(from, PAGE_LEN_MAX).await?;
-            let Some(last) = page.last() else { break };
-            from = last.index.saturating_add(1);
-            for entry in page.into_iter().filter(|entry| entry.index < size) {
-                // What belongs to a task is read with its task, once it is clear which one.
-                if entry.task.is_none() {
-                    let entry = read(entry.index, entry.record)?;
-                    entries.extend(Some(entry).filter(|entry| is_registration(&entry.record)));
-                } else if mentions(&entry.record, &named) {
-                    let entry = read(entry.index, entry.record)?;
-                    intent = intent.or_else(|| permit(entry.record, &named));
-                }
-            }
+        permit: Permit,
+        (decision, log): (Id<Decision>, &VerifierKey),
+    ) -> Result<Self, ProofError> {
+        let task = permit.task;
+        let mut gathering = Gathering::new(decision, log);
+        let mut known = Some(permit.entry);
+        let incomplete = |why| ProofError::Incomplete { decision, why };
+        while let Some(name) = gathering.wanted().map_err(incomplete)? {
+            let found = match known.take() {
+                // The first that is wanted is the permit.
+                Some(permit) => Some(permit),
+                None => named(reader, &name, task).await?,
+            };
+            let found = found.map(included).transpose()?;
+            gathering.answer(name, found).map_err(incomplete)?;
         }
-        let Some((intent, task)) = intent.and_then(|intent| {
-            let task = intent.event.task?;
-            Some((intent, task))
-        }) else {
-            return Ok(None);
-        };
-        for entry in reader.log_entries_of_task(task).await? {
-            if entry.index < size {
-                entries.push(read(entry.index, entry.record)?);
-            }
-        }
-        entries.sort_by_key(|entry| entry.index);
-        Ok(Some(Self { intent, entries }))
+        let missing = || Fault::Inconsistent("a permit is gone".to_owned());
+        Ok(Self {
+            intent: gathering.permit().ok_or_else(missing)?.clone(),
+            records: gathering.into_records(),
+        })
     }
+}
+
+/// What is registered belongs to no task; everything else that a permit rests on belongs to its.
+async fn named(
+    reader: &mut dyn Reader,
+    name: &RecordName,
+    task: Id<Task>,
+) -> Result<Option<LogEntry>, Fault> {
+    let task = (!is_registration(name.kind())).then_some(task);
+    Ok(reader.log_entry_named(name, task).await?)
+}
+
+fn included(entry: LogEntry) -> Result<Included, Fault> {
+    Included::new(entry.index, entry.record, Vec::new()).map_err(|error| malformed(&error))
 }
 
 /// The text of the policy version that the permit names.
@@ -115,24 +128,9 @@ fn tools_then(mut servers: Vec<ToolServer>, digest: &Digest) -> Result<Option<To
     Ok(None)
 }
 
-fn read(index: u64, bytes: Vec<u8>) -> Result<Entry, Fault> {
-    let record = Record::decode(&bytes).map_err(|error| Fault::Inconsistent(error.to_string()))?;
-    Ok(Entry {
-        index,
-        record,
-        bytes,
-    })
-}
-
-fn permit(record: Record, named: &str) -> Option<Record> {
-    let said = record.event.body.get("decision_id");
-    let same = said.and_then(|value| value.as_str()) == Some(named);
-    (same && record.event.kind == EventKind::CallIntent).then_some(record)
-}
-
-const fn is_registration(record: &Record) -> bool {
+const fn is_registration(kind: EventKind) -> bool {
     matches!(
-        record.event.kind,
+        kind,
         EventKind::DomainCreated
             | EventKind::KeyEnrolled
             | EventKind::PersonEnrolled
@@ -140,10 +138,4 @@ const fn is_registration(record: &Record) -> bool {
             | EventKind::ServerRegistered
             | EventKind::PolicyActivated
     )
-}
-
-fn mentions(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
 }

@@ -29,7 +29,7 @@ fn a_record_left_out_or_added_is_named() {
         let error = checked.unwrap_err();
         let missing = matches!(
             error,
-            VerifyError::Select(SelectError::Missing { kind: missing, .. }) if missing == kind
+            VerifyError::Select(SelectError::Missing(ref name)) if name.kind() == kind
         );
         assert!(missing, "{kind}: {error}");
     }

@@ -1,6 +1,6 @@
 //! The log: its head, how far each source is in it, its entries.
 
-use aims_model::Source;
+use aims_model::{RecordName, Source};
 use aims_store::{Error, LogEntry, LogHead, SourceHead, chain};
 use aims_types::{Id, Task};
 use sqlx::sqlite::SqliteRow;
@@ -51,13 +51,33 @@ pub(crate) async fn entries(
     list(c, query(sql).bind(sql::bound(from)).bind(sql::page(limit))).await
 }
 
+/// How an entry is found by its name: `$1`, of the task `$2` if that is not null.
+pub(crate) const NAMED: &str = "SELECT leaf, source, seq, task, record
+    FROM log_names JOIN log_entries USING (leaf)
+    WHERE name = $1 AND ($2 IS NULL OR task = $2) ORDER BY leaf LIMIT 1";
+
+pub(crate) async fn entry_named(
+    c: &mut SqliteConnection,
+    name: &RecordName,
+    task: Option<Id<Task>>,
+) -> Result<Option<LogEntry>, Error> {
+    let values = query(NAMED)
+        .bind(name.to_string())
+        .bind(task.map(|task| task.to_string()));
+    let found = values.fetch_optional(c).await.map_err(sql::failed)?;
+    found.map(|row| entry(&row)).transpose()
+}
+
 pub(crate) async fn entries_of_task(
     c: &mut SqliteConnection,
     task: Id<Task>,
+    from: u64,
+    limit: u32,
 ) -> Result<Vec<LogEntry>, Error> {
     let sql = "SELECT leaf, source, seq, task, record FROM log_entries
-        WHERE task = $1 ORDER BY leaf";
-    list(c, query(sql).bind(task.to_string())).await
+        WHERE task = $1 AND leaf >= $2 ORDER BY leaf LIMIT $3";
+    let values = query(sql).bind(task.to_string()).bind(sql::bound(from));
+    list(c, values.bind(sql::page(limit))).await
 }
 
 pub(crate) async fn entries_of_gateways(
@@ -84,13 +104,16 @@ pub(crate) async fn append(
     if head(c).await?.as_ref() != expected {
         return Err(Error::Raced);
     }
-    let moved = chain::extend(expected, &sources(c).await?, entries, new)?;
+    let extended = chain::extend(expected, &sources(c).await?, entries, new)?;
     head_set(c, expected, new).await?;
-    for source in moved {
+    for source in extended.sources {
         source_set(c, &source).await?;
     }
     for entry in entries {
         entry_insert(c, entry).await?;
+    }
+    for (name, index) in extended.names {
+        name_insert(c, &name, index).await?;
     }
     Ok(())
 }
@@ -144,6 +167,14 @@ async fn entry_insert(c: &mut SqliteConnection, entry: &LogEntry) -> Result<(), 
     let values = values
         .bind(entry.task.map(|task| task.to_string()))
         .bind(entry.record.clone());
+    values.execute(c).await.map_err(sql::failed)?;
+    Ok(())
+}
+
+async fn name_insert(c: &mut SqliteConnection, name: &RecordName, index: u64) -> Result<(), Error> {
+    let values = query("INSERT INTO log_names (name, leaf) VALUES ($1, $2)")
+        .bind(name.to_string())
+        .bind(sql::integer(index, WHAT)?);
     values.execute(c).await.map_err(sql::failed)?;
     Ok(())
 }

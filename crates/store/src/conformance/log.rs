@@ -77,11 +77,24 @@ pub(super) async fn a_log_grows_and_is_read_back(store: Arc<dyn Store>) -> Outco
         .filter(|entry| entry.task.is_some())
         .cloned()
         .collect();
-    same!(reader.log_entries_of_task(Id::from_u128(1)).await?, of_task);
-    same!(reader.log_entries_of_task(Id::from_u128(2)).await?, []);
+    let (first, second) = (Id::from_u128(1), Id::from_u128(2));
+    for (from, limit) in [
+        (0, 99),
+        (0, 2),
+        (1, 2),
+        (2, 2),
+        (7, 9),
+        (8, 9),
+        (0, 0),
+        (u64::MAX, 1),
+    ] {
+        let page = of_task.iter().filter(|entry| entry.index >= from);
+        let page: Vec<_> = page.take(usize::try_from(limit)?).cloned().collect();
+        same!(reader.log_entries_of_task(first, from, limit).await?, page);
+    }
+    same!(reader.log_entries_of_task(second, 0, 99).await?, []);
     let mut of_gateways = of_task;
     of_gateways.retain(|entry| entry.source != Source::Server);
-    let (first, second) = (Id::from_u128(1), Id::from_u128(2));
     for (skip, limit) in [(0, 9), (0, 1), (1, 9), (2, 9), (u64::MAX, 1)] {
         let page = of_gateways.iter().skip(usize::try_from(skip)?);
         let page: Vec<_> = page.take(usize::try_from(limit)?).cloned().collect();
