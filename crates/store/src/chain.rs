@@ -69,8 +69,8 @@ pub fn extend(
         let (next, record) =
             follow(index, last, entry).map_err(|reason| Error::Broken { index, reason })?;
         moved.insert(entry.source, next);
-        let named = RecordName::all_of(&record.event).into_iter();
-        names.extend(named.map(|name| (name, index)));
+        let own = RecordName::all_of(&record.event).into_iter();
+        names.extend(own.map(|name| (name, index)));
         index = index.saturating_add(1);
     }
     if head.size != index {
