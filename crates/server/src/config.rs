@@ -515,7 +515,6 @@ mod tests {
             "https://as.example:0",
             "https://as.example:872)",
             "https://as.example:08720",
-            "https://as.ex!mple",
             "https://1.2.3:8720",
             "https://",
             "https://:8720",
