@@ -12,7 +12,7 @@ use std::sync::Arc;
 use aims_authority::Call;
 use aims_decision::Findings;
 use aims_json::Value;
-use aims_links::ConnectReply;
+use aims_links::{ConnectReply, ConnectTarget};
 use aims_oauth::HttpUri;
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
@@ -33,16 +33,10 @@ use crate::unserved::{note_not_ready, note_stranger, note_undecided};
 use relay::Flow;
 use resolve::ConnectFault;
 
-/// The host and port that a CONNECT names.
-struct Target {
-    host: String,
-    port: u16,
-}
-
 /// A connection that was permitted.
 struct Begun {
     caller: Caller,
-    target: Target,
+    target: ConnectTarget,
     action: Action,
     admitted: Admitted,
     live: Live,
@@ -50,13 +44,10 @@ struct Begun {
 
 /// Answers one CONNECT (RFC 9110 §9.3.6).
 pub(crate) async fn connect(core: &Arc<Core>, request: http::Request<()>) -> ConnectReply {
-    let Some(target) = Target::of(&request) else {
+    let Some(target) = ConnectTarget::of(&request) else {
         return refusal(StatusCode::BAD_REQUEST, "CONNECT names a host and a port\n");
     };
-    let resource = format!(
-        "{}/connect/{}:{}",
-        core.config.resource, target.host, target.port
-    );
+    let resource = target.resource(&core.config.resource);
     let state = match core.ready() {
         Ok(state) => state,
         Err(why) => match note_not_ready(core, &why, &resource).await {
@@ -93,13 +84,13 @@ async fn decide(
     core: &Arc<Core>,
     state: Arc<State>,
     caller: Caller,
-    target: Target,
+    target: ConnectTarget,
     place: OwnedSemaphorePermit,
 ) -> ConnectReply {
     let Ok(decision) = core.id() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "nothing is allowed now\n");
     };
-    let what = format!("{}:{}", target.host, target.port);
+    let what = target.to_string();
     let resource = Resource::Host {
         host: target.host.clone(),
         port: target.port,
@@ -136,23 +127,6 @@ async fn decide(
             begin(core, state, begun, place).await
         }
         Err(refused) => denied(core, &state, &caller, &action, &refused).await,
-    }
-}
-
-impl Target {
-    /// The host in lower case and without a dot at the end, as authority spells it, and the port.
-    fn of(request: &http::Request<()>) -> Option<Self> {
-        if request.method() != http::Method::CONNECT {
-            return None;
-        }
-        let authority = request.uri().authority()?;
-        if authority.as_str().contains('@') {
-            return None;
-        }
-        let host = authority.host().to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
-        let port = authority.port_u16().filter(|port| *port > 0)?;
-        (!host.is_empty()).then_some(Self { host, port })
     }
 }
 
@@ -307,7 +281,11 @@ async fn run(core: Arc<Core>, begun: Begun, reply: oneshot::Sender<ConnectReply>
     drop(live);
 }
 
-async fn reach(core: &Core, caller: &Caller, target: &Target) -> Result<TcpStream, ConnectFault> {
+async fn reach(
+    core: &Core,
+    caller: &Caller,
+    target: &ConnectTarget,
+) -> Result<TcpStream, ConnectFault> {
     let config = &core.config;
     let within = config.limits.connect;
     let addresses = match config.egress.hosts.get(&target.host) {
@@ -350,27 +328,4 @@ fn unrecorded() -> ConnectReply {
         StatusCode::SERVICE_UNAVAILABLE,
         "the log can't be written: nothing is allowed\n",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_is_a_host_in_its_one_spelling_and_a_port() {
-        let target = |uri: &str| {
-            let request = http::Request::builder()
-                .method("CONNECT")
-                .uri(uri)
-                .body(())
-                .ok()?;
-            Target::of(&request).map(|target| (target.host, target.port))
-        };
-        let good = Some(("a.example".to_owned(), 443));
-        assert_eq!(target("a.example:443"), good);
-        assert_eq!(target("A.Example.:443"), good);
-        for bad in ["a.example", "a.example:0", "u@a.example:443", "/x"] {
-            assert_eq!(target(bad), None, "{bad}");
-        }
-    }
 }

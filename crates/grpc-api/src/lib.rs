@@ -33,6 +33,9 @@ mod budget;
 mod client;
 mod dial;
 mod fault;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod message;
 mod peer;

@@ -2,6 +2,8 @@
 
 mod agents;
 mod approvals;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod kills;
 mod people;
 mod points;

@@ -28,11 +28,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 "the content type must be `application/json`",
             ));
         }
-        let bytes = read(request).await?;
-        aims_json::from_slice(&bytes, &Limits::MESSAGE)
-            .map(Self)
-            .map_err(|error| Problem::invalid(&format!("the body is not acceptable: {error}")))
+        object(&read(request).await?).map(Self)
     }
+}
+
+/// One JSON object. A list would be read as its members in their order, by whatever names.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::invalid("the body must be a JSON object"));
+    }
+    aims_json::from_slice(bytes, &Limits::MESSAGE)
+        .map_err(|error| Problem::invalid(&format!("the body is not acceptable: {error}")))
 }
 
 /// The whole body, up to [`BODY_LEN_MAX`] and within [`BODY_TIMEOUT`].
@@ -42,5 +48,27 @@ pub(crate) async fn read(request: Request) -> Result<bytes::Bytes, Problem> {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(Problem::too_long()),
         Err(_) => Err(Problem::too_slow()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Raw {
+        reason: String,
+    }
+
+    #[test]
+    fn values_in_a_list_are_no_body() {
+        let read = |text: &str| object::<Raw>(text.as_bytes()).ok().map(|raw| raw.reason);
+        assert_eq!(read(" {\"reason\":\"r\"}\n").as_deref(), Some("r"));
+        for list in ["[\"r\"]", "\n [\"r\"]", "[{\"reason\":\"r\"}]", "\"r\""] {
+            assert_eq!(read(list), None, "{list}");
+        }
     }
 }

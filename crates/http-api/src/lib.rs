@@ -30,6 +30,9 @@ mod routes;
 mod serve;
 
 pub use admin::Admin;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use admin::fuzzing;
 pub use body::{BODY_LEN_MAX, BODY_TIMEOUT};
 pub use health::Health;
 pub use oauth::OAuth;

@@ -7,6 +7,7 @@
 //! # In scope
 //! - [`Control`]: what the server does for nodes and gateways;
 //! - [`Endpoint`]: what a gateway does for nodes; [`Enforce`]: what it does for the server;
+//! - [`ConnectTarget`]: what both name in the proof of a CONNECT request;
 //! - [`Services`]: what the server does for nodes on behalf of services that others start;
 //! - [`Vouch`]: what a node does for the server;
 //! - [`Admit`]: how nodes and gateways come to be linked with the server.
@@ -15,12 +16,14 @@
 //! - transports, authentication of the two ends (the transport's work).
 
 mod admit;
+mod connect;
 mod control;
 mod enforce;
 mod services;
 mod vouch;
 
 pub use admit::{Admit, JoinAsk, Joined, Svid};
+pub use connect::ConnectTarget;
 pub use control::{
     Attestation, Chain, ChainHop, Control, ControlState, CredentialAsk, CredentialLease,
     DelegateCall, EndedInstance, InstanceGrant, LaunchOrder, LeaseAsk, LeaseGrant, OwnedTree,

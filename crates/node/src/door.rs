@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aims_edge::Reader;
 use aims_json::Object;
-use aims_links::{Body, Endpoint, LinkError, Refusal};
+use aims_links::{Body, ConnectTarget, Endpoint, LinkError, Refusal};
 use aims_mcp::build::{self, ErrorAnswer};
 use aims_mcp::{Message, limits};
 use bytes::Bytes;
@@ -244,15 +244,13 @@ impl Door {
         mut request: Request<Incoming>,
         place: Place,
     ) -> Result<Response<Body>, Problem> {
-        let authority = request.uri().authority().cloned();
-        let authority = authority
-            .filter(|authority| authority.port_u16().is_some() && !authority.as_str().contains('@'))
-            .ok_or(Problem::Broken)?;
-        let target = format!("{}/connect/{authority}", self.credentials.resource());
-        let proof = self.credentials.prove("CONNECT", &target).await?;
+        let target = ConnectTarget::of(&request).ok_or(Problem::Broken)?;
+        let resource = target.resource(self.credentials.resource());
+        let proof = self.credentials.prove("CONNECT", &resource).await?;
         let mut onward = Request::new(());
         *onward.method_mut() = Method::CONNECT;
-        *onward.uri_mut() = authority.as_str().parse().map_err(|_| Problem::Broken)?;
+        let named = target.to_string();
+        *onward.uri_mut() = named.parse().map_err(|_| Problem::Broken)?;
         onward
             .headers_mut()
             .insert(AUTHORIZATION, proof.authorization);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aims_control::{ServiceTerms, ServiceTermsError};
 use aims_lease::{Terms, TermsError};
+use aims_oauth::HttpUri;
 use aims_types::TrustDomain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -272,12 +273,21 @@ pub fn load<T: Serialize + DeserializeOwned>(
         path: path.to_owned(),
         source,
     })?;
+    read(path, &text, vars)
+}
+
+/// Reads the text of the configuration at `path`.
+pub(crate) fn read<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    vars: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
     let malformed = |error: toml::de::Error| ConfigError::Malformed {
         path: path.to_owned(),
         reason: error.to_string(),
     };
     // Read once as written, so that a mistake is told with its line.
-    let written: T = toml::from_str(&text).map_err(malformed)?;
+    let written: T = toml::from_str(text).map_err(malformed)?;
     let mut table = toml::Table::try_from(&written).map_err(|error| ConfigError::Malformed {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -296,14 +306,18 @@ impl Config {
         path: &Path,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let config: Self = load(path, vars)?;
-        config.lease.terms()?;
-        config.services.terms()?;
-        config.check_names()?;
-        if config.master_key_file.starts_with(&config.data_dir) {
+        load::<Self>(path, vars)?.checked()
+    }
+
+    /// This, if its parts work together.
+    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+        self.lease.terms()?;
+        self.services.terms()?;
+        self.check_names()?;
+        if self.master_key_file.starts_with(&self.data_dir) {
             return Err(ConfigError::MasterKeyInside);
         }
-        Ok(config)
+        Ok(self)
     }
 
     fn check_names(&self) -> Result<(), ConfigError> {
@@ -367,20 +381,15 @@ impl Config {
 /// The host of a base of URLs: `https://`, a host, perhaps a port, and nothing else, in the one
 /// spelling in which it is compared byte by byte (RFC 8414 §3.3, RFC 9728 §3.3).
 fn host_of(base: &str) -> Option<String> {
-    let rest = base.strip_prefix("https://")?;
+    let uri = HttpUri::parse(base).ok()?;
+    let spelt_once = base.starts_with("https://") && uri.as_str().strip_suffix('/') == Some(base);
     let uri: http::Uri = base.parse().ok()?;
-    let authority = uri.authority()?;
-    let spelt_once = rest == authority.as_str()
-        && !rest.ends_with(':')
-        && authority
-            .port_u16()
-            .is_none_or(|port| port != 443 && port != 0)
-        && rest.bytes().all(|b| b != b'@' && !b.is_ascii_uppercase());
+    let authority = uri.authority().filter(|_| spelt_once)?;
     let host = authority
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']');
-    (spelt_once && !host.is_empty()).then(|| host.to_owned())
+    (authority.port_u16() != Some(0) && !host.is_empty()).then(|| host.to_owned())
 }
 
 const fn oauth_listen() -> SocketAddr {
@@ -504,6 +513,9 @@ mod tests {
             "https://u@as.example",
             "https://as.example:443",
             "https://as.example:0",
+            "https://as.example:872)",
+            "https://as.example:08720",
+            "https://1.2.3:8720",
             "https://",
             "https://:8720",
             "as.example",

@@ -124,17 +124,21 @@ fn uid_count() -> u32 {
 impl PointConfig {
     /// Reads a configuration, with overrides from the environment.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let config: Self = aims_server::load(path, std::env::vars())?;
-        if config.master_key_file.starts_with(&config.data_dir) {
+        aims_server::load::<Self>(path, std::env::vars())?.checked(path)
+    }
+
+    /// The configuration of `path`, if its parts work together.
+    pub(crate) fn checked(self, path: &Path) -> Result<Self> {
+        if self.master_key_file.starts_with(&self.data_dir) {
             return Err(ConfigError::MasterKeyInside.into());
         }
         ensure!(
-            config.node.is_some() != config.gateway.is_some(),
+            self.node.is_some() != self.gateway.is_some(),
             "`{}` describes one node or one gateway: it has a table `node` or a table `gateway`",
             path.display()
         );
-        config.lease.terms()?;
-        Ok(config.with_defaults())
+        self.lease.terms()?;
+        Ok(self.with_defaults())
     }
 
     /// With the defaults that depend on what it describes.

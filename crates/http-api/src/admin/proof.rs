@@ -32,7 +32,7 @@ pub(super) async fn export(
     Ok(json(&text))
 }
 
-fn checkpoint(query: &str) -> Result<String, Problem> {
+pub(super) fn checkpoint(query: &str) -> Result<String, Problem> {
     let text = query.strip_prefix("since=");
     let bytes = text.and_then(|text| base64url::decode(text).ok());
     let note = bytes.and_then(|bytes| String::from_utf8(bytes).ok());

@@ -32,6 +32,9 @@ fn broken(all: &[Vec<u8>]) -> usize {
     }
 }
 
+/// What is done to the entries of two neighbouring bundles.
+type Change = fn(&mut Vec<Entry>, &mut Vec<Entry>);
+
 #[test]
 fn a_record_dropped_moved_doubled_or_rewritten_at_a_border_is_found_in_a_log_signed_again() {
     let all = long();
@@ -77,7 +80,7 @@ fn entries_moved_over_a_border_of_the_signed_files_are_found() {
     for border in [1, 2] {
         let (left, right) = (path(border - 1), path(border));
         let read = |path| decode_bundle(&good.files[path]).unwrap();
-        let changes: [fn(&mut Vec<Entry>, &mut Vec<Entry>); 4] = [
+        let changes: [Change; 4] = [
             |left, right| right.insert(0, left.pop().unwrap()),
             |left, right| left.push(right.remove(0)),
             |left, right| std::mem::swap(left.last_mut().unwrap(), &mut right[0]),
