@@ -281,7 +281,7 @@ def quietly(what, *args):
         try:
             what(*args)
         except Failed as failure:
-            return str(failure)
+            return f"{failure}\n{heard.words()}"
         except (LookupError, StopIteration, ValueError) as failure:
             return f"{failure!r}\n{heard.words()}"
     return None

@@ -3,7 +3,7 @@
 #![no_main]
 
 use aims_crypto::base64url;
-use aims_http_api::fuzzing::{checkpoint, is_body};
+use aims_http_api::fuzzing::{checkpoint, first_index, is_body};
 use aims_json::{Limits, Value, parse};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,6 +21,11 @@ fuzz_target!(|input: &[u8]| {
             let more = Value::Object(members.clone().with(unknown, 1_u64)).to_string();
             assert!(!is_body(*which, more.as_bytes()), "{more}");
         }
+    }
+    if let Ok(query) = str::from_utf8(bytes)
+        && let Some(from) = first_index(query)
+    {
+        assert_eq!(first_index(&format!("from={from}")), Some(from));
     }
     if let Ok(query) = str::from_utf8(bytes)
         && let Some(note) = checkpoint(query)

@@ -118,7 +118,7 @@ pub use tasks::{
     TaskView,
 };
 pub use tokens::{ACCESS_TOKEN_TTL_SECS, ADMIN_SCOPE, REMOTE_INSTANCES_MAX};
-pub use trace::TraceError;
+pub use trace::{TRACE_PAGE_LEN, TraceError, TracePage};
 pub use trees::TASK_RECORDS_MAX;
 pub use upstreams::{AddUpstream, AddUpstreamError, ChangeUpstreamError, ListUpstreamsError};
 

@@ -12,6 +12,19 @@ use crate::{ControlPlane, Fault};
 /// Most records that are read at once: at 64 KiB each, a page has at most 16 MiB.
 const PAGE_LEN: u32 = 256;
 
+/// How many bytes of records a page of a trace has at most, and one record.
+pub const TRACE_PAGE_LEN: usize = 2 << 20;
+
+/// A part of what is on record of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TracePage {
+    /// Canonical records: those in the log in its order; after the last of them those of the server
+    /// that are not in it yet.
+    pub records: Vec<Vec<u8>>,
+    /// From which index of the log the next page is; `None` if this is the last.
+    pub next: Option<u64>,
+}
+
 /// Why a task is not traced.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
@@ -49,27 +62,31 @@ impl Refused for TraceError {
 }
 
 impl ControlPlane {
-    /// The canonical records of a task: those in the log in its order, then those of the server
-    /// that are not in it yet.
-    pub async fn trace(&self, cx: &Cx, task: Id<Task>) -> Result<Vec<Vec<u8>>, TraceError> {
+    /// The records of a task from index `from` of the log, a page of them. Page after page none is
+    /// twice and none is missing in between, whatever is added meanwhile.
+    pub async fn trace(&self, cx: &Cx, task: Id<Task>, from: u64) -> Result<TracePage, TraceError> {
         let mut reader = self.store().read().await?;
         visible(reader.as_mut(), cx, task).await?;
-        Ok(records_of(reader.as_mut(), task).await?)
+        Ok(page_of(reader.as_mut(), Pages { task, from }).await?)
     }
 }
 
-/// The records of a task, in one consistent view: none twice, none missing in between.
-pub(crate) async fn records_of(
-    reader: &mut dyn Reader,
-    task: Id<Task>,
-) -> Result<Vec<Vec<u8>>, Fault> {
-    let mut records = Vec::new();
-    let mut pages = Pages::of(task);
-    while let Some(page) = pages.next(reader).await? {
-        records.extend(page.into_iter().map(|entry| entry.record));
+/// A page of a trace, in one consistent view.
+async fn page_of(reader: &mut dyn Reader, mut pages: Pages) -> Result<TracePage, Fault> {
+    let (mut page, mut len) = (TracePage::default(), 0_usize);
+    while let Some(entries) = pages.next(reader).await? {
+        for entry in entries {
+            if len >= TRACE_PAGE_LEN {
+                page.next = Some(entry.index);
+                return Ok(page);
+            }
+            len = len.saturating_add(entry.record.len());
+            page.records.push(entry.record);
+        }
     }
-    records.extend(not_logged_yet(reader, task).await?);
-    Ok(records)
+    page.records
+        .extend(not_logged_yet(reader, pages.task).await?);
+    Ok(page)
 }
 
 /// What the log has of a task, a page after the other.
@@ -131,18 +148,20 @@ mod tests {
 
     use super::*;
 
-    fn event(n: u64, task: u128) -> Event {
-        let body = Object::new().with("n", n);
+    fn event(n: u64, task: u128, padding: usize) -> Event {
+        let body = Object::new()
+            .with("n", n)
+            .with("padding", "x".repeat(padding));
         let at = Timestamp::from_unix_secs(1);
         Event::new(EventKind::CallDenied, at, body).of_task(Id::from_u128(task))
     }
 
     /// A log in which every second record is of task 1, and one record more of the server's.
-    async fn store(size: u64) -> SqliteStore {
+    async fn store(size: u64, padding: usize) -> SqliteStore {
         let source = Source::Gateway(Id::from_u128(1));
         let (mut prev, mut entries) = (FIRST_PREV, Vec::new());
         for index in 0..size {
-            let event = event(index, u128::from(index % 2));
+            let event = event(index, u128::from(index % 2), padding);
             let record = event.encode(source, index + 1, prev).unwrap();
             prev = sha256(&record);
             entries.push(LogEntry {
@@ -161,20 +180,39 @@ mod tests {
         let store = SqliteStore::open_in_memory().await.unwrap();
         let mut txn = store.begin().await.unwrap();
         txn.log_append(None, &entries, &head).await.unwrap();
-        txn.commit(vec![event(size, 1), event(size, 2)])
+        txn.commit(vec![event(size, 1, 0), event(size, 2, 0)])
             .await
             .unwrap();
         store
     }
 
+    async fn whole(reader: &mut dyn Reader, task: Id<Task>) -> (Vec<Vec<u8>>, usize) {
+        let (mut records, mut count, mut from) = (Vec::new(), 0, 0);
+        loop {
+            let page = page_of(reader, Pages { task, from }).await.unwrap();
+            let len: usize = page.records.iter().map(Vec::len).sum();
+            assert!(len <= TRACE_PAGE_LEN + aims_model::record::RECORD_LEN_MAX);
+            records.extend(page.records);
+            count += 1;
+            match page.next {
+                Some(next) => from = next,
+                None => return (records, count),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_trace_has_every_record_once_and_in_order_over_all_pages() {
         let page = u64::from(PAGE_LEN);
-        for size in [0, 1, 2 * page - 2, 2 * page, 2 * page + 2, 4 * page + 3] {
-            let store = store(size).await;
+        let small = [0, 1, 2 * page - 2, 2 * page, 2 * page + 2, 4 * page + 3];
+        let sizes = small.map(|size| (size, 0, 1));
+        // Seventy of 32 KiB are more than a page of the trace has.
+        for (size, padding, count) in sizes.into_iter().chain([(140, 32 << 10, 2)]) {
+            let store = store(size, padding).await;
             let mut reader = store.read().await.unwrap();
             let task = Id::from_u128(1);
-            let records = records_of(reader.as_mut(), task).await.unwrap();
+            let (records, pages) = whole(reader.as_mut(), task).await;
+            assert_eq!(pages, count, "{size}");
             let number = |bytes: &Vec<u8>| {
                 let record = Record::decode(bytes).unwrap();
                 assert_eq!(record.event.task, Some(task));

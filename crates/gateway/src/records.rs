@@ -189,8 +189,8 @@ pub(crate) fn outcome(
         .with("millis", millis)
 }
 
-/// What else the outcome of an action says that was cut or taken back: what had gone out may have
-/// had an effect that nobody can know or undo.
+/// What else the outcome of an action says that has no whole answer: what had gone out may have had
+/// an effect that nobody can know or undo.
 pub(crate) fn cut(outcome: Object, sent: bool) -> Object {
     let effect = if sent { "unknown" } else { "none" };
     outcome.with("sent", sent).with("effect", effect)

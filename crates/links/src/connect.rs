@@ -28,7 +28,9 @@ impl ConnectTarget {
         let host = host.to_ascii_lowercase();
         let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
         let port = port.as_u16();
-        (!host.is_empty()).then_some(Self { host, port })
+        // No label is empty (RFC 1034 §3.1): a second dot at the end would make two spellings.
+        let named = host.split('.').all(|label| !label.is_empty());
+        named.then_some(Self { host, port })
     }
 
     /// What the proof of such a request names, at the gateways whose resource this is.
@@ -66,6 +68,8 @@ mod tests {
             "u@a.example:443",
             "/x",
             ".:443",
+            "a..:443",
+            "a..b:443",
             "~[2001:db8::1]:443",
         ] {
             assert_eq!(target(bad), None, "{bad}");

@@ -255,7 +255,7 @@ impl Stage {
             Op::Tasks => code(plane.tasks(cx).await),
             Op::Task => code(plane.task(cx, self.task).await),
             Op::RunRequest => code(plane.run_request(cx, launch(self.task)).await),
-            Op::Trace => code(plane.trace(cx, self.task).await),
+            Op::Trace => code(plane.trace(cx, self.task, 0).await),
             Op::Expire => code(plane.expire(cx).await),
             Op::NodeJoin => {
                 let walls = Arc::new(Walls::default());

@@ -96,10 +96,11 @@ async fn the_whole_of_a_run_is_on_record_in_order() {
     let running = world.instance(&stage.mia, stage.task).await;
     let bytes = world
         .plane
-        .trace(&world.cx(&stage.mia), running.task)
+        .trace(&world.cx(&stage.mia), running.task, 0)
         .await
         .unwrap();
     let kinds: Vec<EventKind> = bytes
+        .records
         .iter()
         .map(|bytes| aims_model::Record::decode(bytes).unwrap().event.kind)
         .collect();

@@ -165,7 +165,7 @@ async fn a_trace_is_the_same_before_while_and_after_records_go_into_the_log() {
     let (world, mia) = World::ready().await;
     let task = world.start(&mia, "notes").await.task.id;
     let (plane, log) = with_log(&world).await;
-    let trace = || async { plane.trace(&world.cx(&mia), task).await.unwrap() };
+    let trace = || async { plane.trace(&world.cx(&mia), task, 0).await.unwrap().records };
     let started = trace().await;
     log.fold().await.unwrap();
     assert_eq!(trace().await, started);

@@ -229,9 +229,10 @@ impl Flight {
         let body = records::outcome(self.wanted.action.decision, name, result, bytes, millis);
         match end {
             End::Cut { sent } => records::cut(body, *sent),
-            End::Cancelled(_) => records::cut(body, self.live.effect().has_begun()),
-            End::Failed(fault) => body.with("fault", aims_decision::short(&fault.to_string())),
-            _ => body,
+            End::Answered(_) => body,
+            End::Cancelled(_) | End::Timeout => records::cut(body, self.live.effect().has_begun()),
+            End::Failed(fault) => records::cut(body, self.live.effect().has_begun())
+                .with("fault", aims_decision::short(&fault.to_string())),
         }
     }
 

@@ -205,6 +205,23 @@ async fn an_agent_that_goes_away_ends_its_request() {
     drop(server);
 }
 
+/// A node may be quicker to end the agent than the gateway is to hear of the kill.
+#[tokio::test]
+async fn a_request_whose_agent_ended_right_before_the_cut_is_in_the_receipt_as_unknown() {
+    let (world, _server) = world().await;
+    let task = world.task(1, AUTHORITY);
+    let agent = Agent::new(&world, &task, 1);
+    let response = send(&agent, request(&agent, "GET", "/http/model/v1/hold", "")).await;
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    assert_eq!(outcomes(&world, 1).await, ["cancelled"]);
+    let outcome = world.bodies(EventKind::CallOutcome).remove(0);
+    assert_eq!(outcome.get("effect").unwrap().as_str(), Some("unknown"));
+    let ended = world.kill(Subject::Task(task.id)).await.ended;
+    assert_eq!(ended.unknown[0].what, "GET model/v1/hold");
+}
+
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
     let world = World::new().await;

@@ -46,6 +46,9 @@ pub(super) struct Begun {
     pub(super) gone: CancellationToken,
 }
 
+/// How long a kill may take from the node that ends the agent to here; it is sent to both at once.
+const GONE_FOR: Duration = Duration::from_secs(2);
+
 /// Where the answer goes.
 pub(super) type Reply = oneshot::Sender<Response<Body>>;
 
@@ -208,21 +211,34 @@ impl Begun {
         }
         let elapsed = core.clock.boot().since(started);
         let body = self.outcome(&end, &seen, elapsed);
-        let is_cut = matches!(end, End::Cut);
-        let body = if is_cut {
-            records::cut(body, sent)
-        } else {
-            body
+        let body = match end {
+            End::Answered => body,
+            _ => records::cut(body, sent),
         };
         let caller = &self.setting.caller;
         let concluded = core.conclude(caller, &admitted.reserved, body).await;
-        if is_cut {
-            return;
-        }
-        if concluded.is_ok() {
-            self.live.effect().settle();
+        match end {
+            End::Cut => return,
+            End::Gone if sent => {
+                drop(writer);
+                return self.linger().await;
+            }
+            _ if concluded.is_ok() => self.live.effect().settle(),
+            _ => {}
         }
         deliver(writer, None, &self.live, &self.gone).await;
+    }
+
+    /// Stays for a while with a request whose agent went away: if it was ended by a kill that is
+    /// still on its way to this gateway, the receipt lists the effect as unknown.
+    async fn linger(self) {
+        let Self { setting, live, .. } = self;
+        // Its place is free for the next one.
+        drop(setting);
+        tokio::select! {
+            () = live.cut().cancelled() => {}
+            () = tokio::time::sleep(GONE_FOR) => {}
+        }
     }
 
     fn outcome(&self, end: &End, seen: &Seen, elapsed: Duration) -> Object {

@@ -32,6 +32,11 @@ pub fn is_body(which: u8, bytes: &[u8]) -> bool {
         .is_some_and(|is_body| is_body(bytes))
 }
 
+/// Where a trace begins that a query asks for.
+pub fn first_index(query: &str) -> Option<u64> {
+    tasks::first_index(Some(query)).ok()
+}
+
 /// The checkpoint that a query for a proof names.
 pub fn checkpoint(query: &str) -> Option<String> {
     proof::checkpoint(query).ok()

@@ -2,7 +2,7 @@
 
 use aims_control::{Committed, ControlPlane, RequestRun};
 use aims_types::{Id, Task};
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Deserialize;
@@ -125,21 +125,56 @@ pub(super) async fn run(
     Ok(response)
 }
 
+/// A page of what is on record; the query `from` is the `next` of the page before.
 pub(super) async fn trace(
     Caller(cx): Caller,
     State(plane): State<ControlPlane>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let records = plane.trace(&cx, task_id(&id)?).await?;
+    let from = first_index(query.as_deref())?;
+    let page = plane.trace(&cx, task_id(&id)?, from).await?;
     // Records are canonical JSON text: they travel as text, so that their bytes stay theirs.
-    let texts: Vec<String> = records
-        .into_iter()
+    let records = page.records.into_iter();
+    let records: Vec<String> = records
         .filter_map(|bytes| String::from_utf8(bytes).ok())
         .collect();
-    Ok(json(&texts))
+    let next = page.next;
+    Ok(json(&serde_json::json!({"records": records, "next": next})))
+}
+
+pub(super) fn first_index(query: Option<&str>) -> Result<u64, Problem> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(0);
+    };
+    let from = query.strip_prefix("from=");
+    from.and_then(|from| from.parse().ok())
+        .ok_or_else(|| Problem::invalid("the only query is `from`, an index of the log"))
 }
 
 fn task_id(text: &str) -> Result<Id<Task>, Problem> {
     text.parse()
         .map_err(|_| Problem::not_found("there is no such task"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_begins_where_the_query_says_and_nowhere_else() {
+        for (query, from) in [
+            (None, Some(0)),
+            (Some(""), Some(0)),
+            (Some("from=0"), Some(0)),
+            (Some("from=18446744073709551615"), Some(u64::MAX)),
+            (Some("from=18446744073709551616"), None),
+            (Some("from=-1"), None),
+            (Some("from="), None),
+            (Some("from=1&from=2"), None),
+            (Some("to=1"), None),
+        ] {
+            assert_eq!(first_index(query).ok(), from, "{query:?}");
+        }
+    }
 }
