@@ -155,6 +155,25 @@ pub struct EgressConfig {
     pub hosts: BTreeMap<String, IpAddr>,
 }
 
+impl EgressConfig {
+    /// Refuses a name that no connection ever names: they are compared in the one spelling of a
+    /// host (RFC 1123 §2.1), in lower case and without a dot at the end.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let is_label = |label: &str| {
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !label.is_empty() && label.bytes().all(allowed)
+        };
+        match self
+            .hosts
+            .keys()
+            .find(|name| !name.split('.').all(is_label))
+        {
+            Some(name) => Err(ConfigError::Host(name.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -190,6 +209,11 @@ pub enum ConfigError {
     /// Agents would get tokens for a gateway that does not listen, or the other way round.
     #[error("`gateway.agents` listens for tokens that nobody gets; add a table `oauth`")]
     NoOAuth,
+    /// A host in a spelling that no connection has.
+    #[error(
+        "`egress.hosts` names `{0}`: write a host in lower case, with letters, digits and hyphens"
+    )]
+    Host(String),
     /// The keys' key lies where the keys are.
     #[error(
         "`master_key_file` lies inside `data_dir`; a backup of one would hold both: put it elsewhere"
@@ -314,6 +338,7 @@ impl Config {
         self.lease.terms()?;
         self.services.terms()?;
         self.check_names()?;
+        self.egress.check()?;
         if self.master_key_file.starts_with(&self.data_dir) {
             return Err(ConfigError::MasterKeyInside);
         }
@@ -488,6 +513,31 @@ mod tests {
     fn an_override_of_an_unknown_key_is_an_error() {
         assert!(load(TEXT, &[("AIMS_API__LISTENN", "x")]).is_err());
         assert!(load(TEXT, &[("AIMS_SPEED", "fast")]).is_err());
+    }
+
+    #[test]
+    fn hosts_are_named_in_the_one_spelling_that_connections_have() {
+        let with = |host: &str| {
+            let text = format!("{TEXT}\n[egress.hosts]\n\"{host}\" = \"127.0.0.1\"");
+            load(&text, &[])
+        };
+        for good in ["pypi.org", "a", "xn--a-b.example", "10.0.0.1"] {
+            assert_eq!(with(good).unwrap().egress.hosts.len(), 1, "{good}");
+        }
+        for bad in [
+            "Pypi.org",
+            "pypi.org.",
+            ".",
+            "",
+            "a..b",
+            "a_b.example",
+            "é",
+            "a b",
+            "[::1]",
+        ] {
+            let refused = with(bad);
+            assert!(matches!(refused, Err(ConfigError::Host(_))), "{bad}");
+        }
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl PointConfig {
             path.display()
         );
         self.lease.terms()?;
+        self.egress.check()?;
         Ok(self.with_defaults())
     }
 
