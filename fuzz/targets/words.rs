@@ -40,7 +40,7 @@ fuzz_target!(|text: &str| {
     same::<Source>(text);
     same::<EventKind>(text);
     same::<Point>(text);
-    same::<Origin>(text);
+    stable::<Origin>(text);
     same::<PathPrefix>(text);
     same::<Glob>(text);
     same::<HttpMethod>(text);
