@@ -36,6 +36,10 @@ REASONS = re.compile("|".join([
 ]))
 
 
+# In the order in which the story starts them; in one process there is only the first.
+NAMES = ["server", "gateway-0", "gateway-1", "node-0", "node-1"]
+
+
 class Chapters(story.Story):
     """The story's world, whose processes have names and can be put back to an earlier day."""
 
@@ -47,7 +51,7 @@ class Chapters(story.Story):
         self.kept = self.dir.with_name(self.dir.name + "-kept")
 
     def names(self):
-        return ["server", "gateway-0", "gateway-1", "node-0", "node-1"][:len(self.processes)]
+        return NAMES if self.options.apart else NAMES[:1]
 
     def config_of(self, name):
         return self.config if name == "server" else self.dir / f"{name}.toml"
@@ -71,27 +75,24 @@ class Chapters(story.Story):
 
     def keep(self, chapter):
         """Stops, copies everything that this installation has, and starts again."""
-        count = len(self.processes)
         worlds.stop(self)
         shutil.rmtree(self.kept / chapter, ignore_errors=True)
         self.kept.mkdir(exist_ok=True)
         copy(self.dir, self.kept / chapter)
-        self.start_all(count)
+        self.start_all()
 
     def go_back(self, chapter):
-        count = len(self.processes)
         worlds.stop(self)
         empty(self.dir)
         copy(self.kept / chapter, self.dir)
         self.tls.served = self.model.refused = self.model.broken_off = 0
         self.model.asked.clear()
-        self.start_all(count)
+        self.start_all()
 
-    def start_all(self, count):
-        names = ["server", "gateway-0", "gateway-1", "node-0", "node-1"][:count]
+    def start_all(self):
         self.processes = []
         worlds.start(self)
-        for name in names[1:]:
+        for name in self.names()[1:]:
             worlds.start_process(self, name.split("-")[0], self.config_of(name))
         self.settled()
 

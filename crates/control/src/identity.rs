@@ -113,31 +113,35 @@ impl Kind {
         matches!(self, Self::Agent | Self::Service)
     }
 
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Agent => "an agent",
+            Self::Person => "a person",
+            Self::Server => "a tool server",
+            Self::Service => "a service",
+            Self::Upstream => "an upstream",
+        }
+    }
+
     /// Who of this kind has or had the name.
     async fn holder(self, reader: &mut dyn Reader, name: &Name) -> Result<Option<String>, Error> {
-        let stage = |kind: &str, stage: &str| Some(format!("{kind} that is {stage}"));
-        Ok(match self {
-            Self::Agent => reader
-                .agent_by_name(name)
-                .await?
-                .and_then(|one| stage("an agent", one.stage.as_str())),
-            Self::Person => reader
-                .person_by_name(name)
-                .await?
-                .map(|_| "a person".to_owned()),
-            Self::Server => reader
-                .server_by_name(name)
-                .await?
-                .map(|_| "a tool server".to_owned()),
-            Self::Service => reader
-                .service_by_name(name)
-                .await?
-                .and_then(|one| stage("a service", one.stage.as_str())),
-            Self::Upstream => reader
-                .upstream_by_name(name)
-                .await?
-                .map(|_| "an upstream".to_owned()),
-        })
+        let stage = match self {
+            Self::Agent => {
+                let agent = reader.agent_by_name(name).await?;
+                agent.map(|one| Some(one.stage.as_str()))
+            }
+            Self::Service => {
+                let service = reader.service_by_name(name).await?;
+                service.map(|one| Some(one.stage.as_str()))
+            }
+            Self::Person => reader.person_by_name(name).await?.map(|_| None),
+            Self::Server => reader.server_by_name(name).await?.map(|_| None),
+            Self::Upstream => reader.upstream_by_name(name).await?.map(|_| None),
+        };
+        Ok(stage.map(|stage| match stage {
+            Some(stage) => format!("{} that is {stage}", self.words()),
+            None => self.words().to_owned(),
+        }))
     }
 }
 

@@ -110,7 +110,7 @@ impl Bridge {
                 self.message(&whole(body).await?).await
             }
             _ if status.is_success() => Ok(()),
-            _ => bail!("the door answered {status}: {}", why(&whole(body).await?)),
+            _ => bail!("the door answered {status} {}", why(&whole(body).await?)),
         }
     }
 

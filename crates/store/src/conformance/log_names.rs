@@ -18,24 +18,14 @@ const ROUNDS: u64 = 2;
 
 /// A record of a kind that has every member by which any is found; `n` is in all of them.
 fn event(kind: EventKind, n: u64, task: Option<Id<Task>>) -> Event {
-    let texts = [
-        "kid",
-        "owner",
-        "person",
-        "agent",
-        "name",
-        "policy",
-        "grant_digest",
-        "instance",
-        "jti",
-        "approval",
-        "decision_id",
-        "task",
-    ];
-    let mut body = Object::new().with("epoch", n);
-    for name in texts {
+    let members = EventKind::ALL
+        .iter()
+        .flat_map(|kind| RecordName::members(*kind));
+    let mut body = Object::new();
+    for name in members.copied().chain(["task"]) {
         body = body.with(name, format!("{name}-{n} {}", sample::LETTERS));
     }
+    let body = body.with("epoch", n);
     let mut event = Event::new(kind, sample::at(n), body);
     event.task = task;
     event
